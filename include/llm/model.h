@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Models: created from a config.json, loaded from and saved to Hugging Face directories.
+ */
+#ifndef LLM_MODEL_H
+#define LLM_MODEL_H
+
+#include "tape.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** A model: configuration and parameters. Reference-counted; immutable while sessions use it, so
+ * any number of threads may share it; a trainer needs it alone (else LLM_E_BUSY). */
+typedef struct llm_model llm_model;
+
+/** Called now and then during long work; `fraction` runs from 0 to 1. Return 0 to go on, anything
+ *  else to stop: the call then returns LLM_E_CANCELLED. */
+typedef int32_t (*llm_progress_fn)(void *user, double fraction);
+
+/* ---- making, loading, saving ---- */
+
+/** Options of llm_model_new(). Fill with llm_model_new_options_init(), then assign. */
+typedef struct llm_model_new_options {
+    size_t struct_size;
+    uint64_t seed;         /**< of the initial values; 0 (default): the context's seed */
+    int32_t uninitialized; /**< 1: leave the values unspecified, to be written; default 0 */
+    int32_t reserved;      /**< 0 */
+} llm_model_new_options;
+
+/** Fill `options` with the defaults. @param struct_size sizeof(*options). */
+LLM_API llm_status llm_model_new_options_init(llm_model_new_options *options, size_t struct_size);
+
+/** Create a model with fresh parameters.
+ *  @param out receives the model, NULL on failure; free with llm_model_free().
+ *  @param config JSON text in the vocabulary of Hugging Face's config.json, which must name a
+ *  known "model_type" ("gpt2"); absent fields have the defaults of that architecture, for example
+ *  {"model_type":"gpt2","n_layer":4,"n_head":4,"n_embd":128,"n_positions":64,"vocab_size":512}.
+ *  @param config_size bytes of `config`. @param options NULL for defaults.
+ *  @return LLM_OK, LLM_E_INVALID, LLM_E_FORMAT (not JSON, wrong type), LLM_E_RANGE,
+ *  LLM_E_UNSUPPORTED (the message names the field), LLM_E_NOMEM. @threads any. */
+LLM_API llm_status llm_model_new(llm_model **out, llm_context *context, const char *config,
+                                 size_t config_size, const llm_model_new_options *options);
+
+/** Options of llm_model_load(). Fill with llm_model_load_options_init(), then assign. */
+typedef struct llm_model_load_options {
+    size_t struct_size;
+    llm_progress_fn progress; /**< NULL: none */
+    void *progress_user;
+} llm_model_load_options;
+
+/** Fill `options` with the defaults. @param struct_size sizeof(*options). */
+LLM_API llm_status llm_model_load_options_init(llm_model_load_options *options, size_t struct_size);
+
+/** Load a model from a directory with config.json and model.safetensors (or a sharded set with
+ *  model.safetensors.index.json), as transformers writes it. f16, bf16 and f64 weights become
+ *  f32. Python pickles are never read.
+ *  @param out receives the model, NULL on failure; free with llm_model_free().
+ *  @param directory path, NUL-terminated. @param options NULL for defaults.
+ *  @return LLM_OK, LLM_E_INVALID, LLM_E_IO, LLM_E_FORMAT, LLM_E_SHAPE, LLM_E_RANGE,
+ *  LLM_E_UNSUPPORTED, LLM_E_NOMEM, LLM_E_CANCELLED. @threads any. */
+LLM_API llm_status llm_model_load(llm_model **out, llm_context *context, const char *directory,
+                                  const llm_model_load_options *options);
+
+/** Options of llm_model_save(). Fill with llm_model_save_options_init(), then assign. */
+typedef struct llm_model_save_options {
+    size_t struct_size;
+    llm_progress_fn progress; /**< NULL: none */
+    void *progress_user;
+    int32_t dtype;    /**< of the weights in the file: LLM_F32 (default), LLM_F16, LLM_BF16 */
+    int32_t reserved; /**< 0 */
+} llm_model_save_options;
+
+/** Fill `options` with the defaults. @param struct_size sizeof(*options). */
+LLM_API llm_status llm_model_save_options_init(llm_model_save_options *options, size_t struct_size);
+
+/** Write config.json and model.safetensors into a directory, which is created if missing;
+ *  transformers.AutoModelForCausalLM.from_pretrained() reads it. Each file is replaced in one
+ *  step: a reader, or a crash, finds the old file or the new one.
+ *  @param model at rest: no trainer may be stepping it. @param options NULL for defaults.
+ *  @return LLM_OK, LLM_E_INVALID, LLM_E_IO (disk full, no permission), LLM_E_NOMEM,
+ *  LLM_E_CANCELLED. */
+LLM_API llm_status llm_model_save(const llm_model *model, const char *directory,
+                                  const llm_model_save_options *options);
+
+/** Give up the caller's reference. NULL is allowed. Sessions and trainers made from the model keep
+ *  what they need. */
+LLM_API void llm_model_free(llm_model *model);
+
+/* ---- facts ---- */
+
+/** What is known about a model without looking at its weights. */
+typedef struct llm_model_info {
+    size_t struct_size;
+    char architecture[32];  /**< "gpt2" */
+    char weight_types[64];  /**< "f32", or of a directory for example "bf16, f32" */
+    int64_t parameters;     /**< trained numbers; tied weights count once */
+    int64_t vocabulary;     /**< token ids are 0 .. vocabulary - 1 */
+    int64_t context_length; /**< most tokens of one sequence */
+    int64_t dim;            /**< width of the hidden states */
+    int32_t layers, heads, kv_heads, head_dim;
+    uint64_t file_bytes;   /**< of the weights on disk; 0 for a model in memory */
+    uint64_t weight_bytes; /**< of the weights in memory */
+    uint64_t cache_bytes;  /**< of the key/value cache per 1000 tokens */
+} llm_model_info;
+
+/** Facts about a model in memory.
+ *  @param info receives them. @param struct_size sizeof(llm_model_info) as the caller was
+ *  compiled.
+ *  @return LLM_OK, LLM_E_INVALID. @threads any. */
+LLM_API llm_status llm_model_get_info(llm_model_info *info, size_t struct_size,
+                                      const llm_model *model);
+
+/** Facts about a model directory; reads config.json and the headers of the weight files only.
+ *  @return as llm_model_load(). @threads any. */
+LLM_API llm_status llm_model_info_of(llm_model_info *info, size_t struct_size, llm_context *context,
+                                     const char *directory);
+
+/** The configuration as config.json text, as llm_model_save() writes it, less the type of the
+ *  weights.
+ *  @return owned by the model, valid as long as it is; "" for NULL. */
+LLM_API const char *llm_model_config(const llm_model *model);
+
+/** Single facts, as in llm_model_info; 0 or "" for NULL. */
+LLM_API const char *llm_model_architecture(const llm_model *model);
+LLM_API int64_t llm_model_parameters(const llm_model *model);
+LLM_API int64_t llm_model_vocabulary(const llm_model *model);
+LLM_API int64_t llm_model_context_length(const llm_model *model);
+LLM_API int64_t llm_model_dim(const llm_model *model);
+LLM_API int32_t llm_model_layers(const llm_model *model);
+
+/** The parameters as tensors, f32, in the model's own orientation: weights of linear layers are
+ *  [out, in]. Count, then name and tensor by index, or tensor by name ("transformer.wte.weight").
+ *  @return owned by the model, valid as long as it is (a reference is not needed); NULL when
+ *  there is none. Writing values needs the model to be at rest. */
+LLM_API size_t llm_model_tensor_count(const llm_model *model);
+LLM_API const char *llm_model_tensor_name(const llm_model *model, size_t index);
+LLM_API llm_tensor *llm_model_tensor(const llm_model *model, size_t index);
+LLM_API llm_tensor *llm_model_find_tensor(const llm_model *model, const char *name);
+
+/* ---- running ---- */
+
+/** Logits of every position of one sequence: row i holds the scores of the token after ids[0..i].
+ *  @param logits [count, vocabulary] floats, row-major; may be NULL to ask for the size.
+ *  @param capacity floats that fit. @param needed receives the number of floats; may be NULL.
+ *  @param ids tokens, 1 .. context_length of them. @param count number of ids.
+ *  @return LLM_OK, LLM_E_INVALID, LLM_E_RANGE (an id, too many tokens), LLM_E_BUFFER, LLM_E_BUSY,
+ *  LLM_E_NOMEM. @threads any number may share the model. */
+LLM_API llm_status llm_model_logits(float *logits, size_t capacity, size_t *needed,
+                                    llm_model *model, const int32_t *ids, size_t count);
+
+/** Mean cross-entropy, in nats per token, of predicting targets[i] after ids[0..i].
+ *  @param loss receives it. @param targets one class per id; -100 leaves a position out.
+ *  @return as llm_model_logits(); LLM_E_NUMERIC when every target is -100. */
+LLM_API llm_status llm_model_loss(double *loss, llm_model *model, const int32_t *ids,
+                                  const int32_t *targets, size_t count);
+
+/** The same on a tape, for training loops of one's own: sequences are packed end to end, without
+ *  padding; llm_backward() adds gradients to the model's tensors (llm_model_tensor()). The model
+ * must stay until the tape is reset.
+ *  @param out logits [tokens, vocabulary], or the mean loss over all targets that are not -100 (a
+ *  scalar, NaN when there are none; all logits are never held at once).
+ *  @param ids,targets `sequences` runs of tokens, lengths[i] of them each.
+ *  @return LLM_OK, LLM_E_INVALID, LLM_E_RANGE, LLM_E_BUSY, LLM_E_NOMEM, or the tape's first
+ * failure. */
+LLM_API llm_status llm_op_model_logits(llm_tensor **out, llm_tape *tape, llm_model *model,
+                                       const int32_t *ids, const size_t *lengths, size_t sequences);
+LLM_API llm_status llm_op_model_loss(llm_tensor **out, llm_tape *tape, llm_model *model,
+                                     const int32_t *ids, const int32_t *targets,
+                                     const size_t *lengths, size_t sequences);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Sessions: a model reading and writing one text. Append a prompt, generate, look at logits, go
+ * back, branch off.
+ */
+#ifndef LLM_SESSION_H
+#define LLM_SESSION_H
+
+#include "model.h"
+#include "tokenizer.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** One text in progress: its tokens and what the model remembers of them (keys and values, in
+ *  pages). A session keeps its own references to model and tokenizer, so handles may be freed in
+ *  any order; while sessions exist the model cannot be trained (LLM_E_BUSY).
+ *  @threads one thread at a time, else LLM_E_BUSY; llm_session_cancel() from any. Different
+ *  sessions run at the same time, on one model or forked from one another. */
+typedef struct llm_session llm_session;
+
+/** Options of llm_session_new(). Fill with llm_session_options_init(), then assign. */
+typedef struct llm_session_options {
+    size_t struct_size; /**< set by llm_session_options_init() */
+    /** Most tokens the session holds; 0 (default): the model's context length. */
+    int64_t max_tokens;
+    /** Tokens of a prompt that run through the model at once; default 256. */
+    int64_t prefill_chunk;
+} llm_session_options;
+
+/** Fill `options` with defaults; `struct_size` is sizeof(llm_session_options). */
+LLM_API llm_status llm_session_options_init(llm_session_options *options, size_t struct_size);
+
+/** Create an empty session.
+ *  @param out receives the session, NULL on failure; free with llm_session_free().
+ *  @param tokenizer NULL: the session knows token ids only, no text.
+ *  @param options NULL for defaults.
+ *  @return LLM_OK, LLM_E_INVALID, LLM_E_RANGE, LLM_E_BUSY (the model is being trained),
+ *  LLM_E_NOMEM. */
+LLM_API llm_status llm_session_new(llm_session **out, llm_model *model, llm_tokenizer *tokenizer,
+                                   const llm_session_options *options);
+
+/** NULL is allowed. */
+LLM_API void llm_session_free(llm_session *session);
+
+/** Append tokens and run the model over them.
+ *  @param ids `count` ids below the model's vocabulary size; `count` 0 does nothing.
+ *  @return LLM_OK, LLM_E_INVALID, LLM_E_RANGE (an id, or more tokens than the session holds),
+ *  LLM_E_BUSY, LLM_E_NOMEM: nothing was appended. LLM_E_CANCELLED: the tokens are appended, and the
+ *  next call goes on with the work on them where this one stopped. */
+LLM_API llm_status llm_session_append(llm_session *session, const int32_t *ids, size_t count);
+
+/** Append text. As llm_session_append(); also LLM_E_INVALID without a tokenizer, and what
+ *  llm_tokenizer_encode() returns.
+ *  @param text `size` bytes of UTF-8.
+ *  @param options how to encode; NULL: special tokens in the text are plain text, and what the
+ *  tokenizer puts around a text is added if the session is empty. */
+LLM_API llm_status llm_session_append_text(llm_session *session, const char *text, size_t size,
+                                           const llm_encode_options *options);
+
+/** Logits of the token that follows the last one.
+ *  @param logits receives them; may be NULL when capacity is 0. @param capacity in floats.
+ *  @param count_out receives the model's vocabulary size; may be NULL.
+ *  @return LLM_OK, LLM_E_INVALID (also: the session is empty), LLM_E_BUFFER, LLM_E_BUSY,
+ *  LLM_E_CANCELLED, LLM_E_NOMEM. */
+LLM_API llm_status llm_session_logits(float *logits, size_t capacity, size_t *count_out,
+                                      llm_session *session);
+
+/** A token and the natural logarithm of its probability under the model, before bias, penalties,
+ *  temperature and filters. */
+typedef struct llm_token_choice {
+    int32_t id;
+    float logprob;
+} llm_token_choice;
+
+/** What a token callback sees. Everything is valid during the callback only. */
+typedef struct llm_token {
+    const char *text; /**< text that became certain with this token, valid UTF-8, NUL-terminated;
+                           often "": a character or a possible stop string is not complete yet */
+    size_t text_size; /**< in bytes */
+    const llm_token_choice *top; /**< the most probable tokens, best first; NULL unless asked for */
+    size_t top_count;
+    int64_t index; /**< of this token in this call, from 0 */
+    int32_t id;
+    float logprob; /**< as in llm_token_choice */
+} llm_token;
+
+/** Called for each generated token, on the thread that called llm_session_generate(). Return 0 to
+ *  go on, anything else to stop: the call then returns LLM_E_CANCELLED, and the token counts as
+ *  generated. Must not call functions on the same session except llm_session_cancel(). */
+typedef int32_t (*llm_token_fn)(void *user, const llm_token *token);
+
+/** Why llm_session_generate() ended. */
+enum {
+    LLM_STOP_NONE = 0,       /**< it has not been called, or failed */
+    LLM_STOP_MAX_TOKENS = 1, /**< max_tokens of them were generated */
+    LLM_STOP_EOS = 2,        /**< the model ended the text (end token or one of stop_ids) */
+    LLM_STOP_STRING = 3,     /**< a stop string came up */
+    LLM_STOP_CONTEXT = 4,    /**< the session holds as many tokens as it can */
+    LLM_STOP_CANCELLED = 5   /**< by the callback or llm_session_cancel() */
+};
+
+/** Options of llm_session_generate(). Fill with llm_generate_options_init(), then assign.
+ *
+ *  The logits go through the stages that are switched on, in this order: bias, repetition penalty,
+ *  frequency and presence penalty; then, unless temperature is 0: temperature, top_k, top_p, min_p,
+ *  typical_p, and a draw from what is left. Each filter works on the distribution that the one
+ *  before it left, and keeps at least one token. The draw for the token at position p of the
+ *  session depends on (seed, p) alone, so that a text is the same however its generation is cut
+ *  into calls. */
+typedef struct llm_generate_options {
+    size_t struct_size; /**< set by llm_generate_options_init() */
+    int64_t max_tokens; /**< default 256; 0: until something else ends it */
+    uint64_t seed;      /**< 0 (default): the context's */
+
+    double temperature; /**< 0 (default): greedy, the most probable token; else 1e-4 .. 1e4 */
+    double top_p; /**< (0, 1]: the fewest tokens whose probabilities reach this sum; default 1 */
+    double min_p; /**< [0, 1]: tokens at least this probable relative to the best; default 0 */
+    double typical_p; /**< (0, 1]: the tokens nearest to the expected information content whose
+                           probabilities reach this sum (locally typical sampling); default 1 */
+    double repetition_penalty; /**< > 0: logits of tokens in the session are divided (positive) or
+                                    multiplied (negative) by this; default 1 */
+    double frequency_penalty;  /**< subtracted from a token's logit for each time it was generated
+                                    since the last append; default 0 */
+    double presence_penalty;   /**< subtracted once if it was; default 0 */
+    /** Repetition penalty looks at so many last tokens; 0 (default): all. */
+    int64_t repetition_window;
+
+    const int32_t *bias_ids;  /**< `bias_count` ids whose logits bias_values are added to; */
+    const float *bias_values; /**< -INFINITY forbids a token */
+    size_t bias_count;
+
+    const int32_t *stop_ids; /**< end tokens besides the tokenizer's and the model's */
+    size_t stop_id_count;
+    const char *const *stop_strings; /**< NUL-terminated UTF-8, not empty. Text ends before the
+                                        first that comes up; needs a tokenizer */
+    size_t stop_string_count;
+
+    llm_token_fn on_token; /**< NULL: none */
+    void *on_token_user;
+
+    int32_t top_k;        /**< the k most probable tokens; 0 (default): all */
+    int32_t top_logprobs; /**< 0..64: alternatives reported for each token; default 0 */
+    int32_t ignore_eos; /**< 1: the tokenizer's and the model's end tokens do not end; default 0 */
+    int32_t keep_special; /**< 1: special tokens appear in the text; default 0 */
+} llm_generate_options;
+
+/** Fill `options` with defaults; `struct_size` is sizeof(llm_generate_options). */
+LLM_API llm_status llm_generate_options_init(llm_generate_options *options, size_t struct_size);
+
+/** Generate tokens after those in the session, and append them to it, the end token too. The
+ *  results are read with the functions below until the next call of this one.
+ *  @param options NULL for defaults.
+ *  @return LLM_OK, whatever the reason it ended for; LLM_E_INVALID (also: the session is empty),
+ *  LLM_E_RANGE, LLM_E_BUSY, LLM_E_NUMERIC (no finite logit, or NaN), LLM_E_NOMEM; LLM_E_CANCELLED:
+ *  by the callback or by llm_session_cancel(). In all cases the session and the results hold the
+ *  tokens that were generated, and another call goes on from there. */
+LLM_API llm_status llm_session_generate(llm_session *session, const llm_generate_options *options);
+
+/** Text that the last llm_session_generate() produced: valid UTF-8 (an unfinished character at its
+ *  end became U+FFFD), NUL-terminated, without stop string. "" without a tokenizer or for NULL.
+ *  @param size_out receives its size in bytes; may be NULL. */
+LLM_API const char *llm_session_text(const llm_session *session, size_t *size_out);
+
+/** Ids that the last llm_session_generate() produced, end token and stop string included; NULL if
+ *  there are none. @param count_out receives their number; may be NULL. */
+LLM_API const int32_t *llm_session_generated(const llm_session *session, size_t *count_out);
+
+/** Log-probability of each of those tokens, see llm_token_choice. */
+LLM_API const float *llm_session_logprobs(const llm_session *session, size_t *count_out);
+
+/** The most probable tokens at the place of token `index` of those, best first; NULL unless
+ *  top_logprobs asked for them. @param count_out receives their number; may be NULL. */
+LLM_API const llm_token_choice *llm_session_top(const llm_session *session, size_t index,
+                                                size_t *count_out);
+
+/** Why the last llm_session_generate() ended: LLM_STOP_*. */
+LLM_API int32_t llm_session_stop_reason(const llm_session *session);
+
+/** Which of stop_strings ended it, counted from 0; -1: none. */
+LLM_API int32_t llm_session_stop_string(const llm_session *session);
+
+/** All tokens of the session, appended and generated ones; valid until it changes. NULL if there
+ *  are none. @param count_out receives their number; may be NULL. */
+LLM_API const int32_t *llm_session_ids(const llm_session *session, size_t *count_out);
+
+/** Number of tokens in the session; 0 for NULL. */
+LLM_API int64_t llm_session_length(const llm_session *session);
+
+/** Bytes of keys and values that the session and those forked from it hold; 0 for NULL. */
+LLM_API size_t llm_session_cache_bytes(const llm_session *session);
+
+/** Forget the tokens from `length` on. Costs nothing; what follows is as if they had never been.
+ *  @return LLM_OK, LLM_E_INVALID, LLM_E_RANGE (beyond the length), LLM_E_BUSY. */
+LLM_API llm_status llm_session_rewind(llm_session *session, int64_t length);
+
+/** Forget everything: tokens, results, and a cancel that came too late. As llm_session_rewind(). */
+LLM_API llm_status llm_session_reset(llm_session *session);
+
+/** A new session in the same state that shares memory with this one: only what either appends from
+ *  here on is stored twice. Both live and are freed on their own, and may be used from two threads.
+ *  @param out receives the session, NULL on failure; free with llm_session_free().
+ *  @return LLM_OK, LLM_E_INVALID, LLM_E_BUSY, LLM_E_NOMEM. */
+LLM_API llm_status llm_session_fork(llm_session **out, llm_session *session);
+
+/** Stop the call that is running on `session`, or else the next one: it returns LLM_E_CANCELLED
+ *  soon, usually within a few milliseconds. NULL is allowed.
+ *  @threads any; also from a signal handler. */
+LLM_API void llm_session_cancel(llm_session *session);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
