@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Byte-level byte-pair encoding. Inside, a token is a *symbol*: 0..255 are the bytes, then one
+ * symbol for each merge that can ever fire, in the order of the merges. A symbol's number is thus
+ * the rank of its merge, and "the lowest rank first" is "the lowest symbol first".
+ *
+ * Two ways to encode a word, with the same result: merging pairs, lowest rank first, for short
+ * words; and for long ones, in linear time, the longest token that may follow the last one, with
+ * backtracking (the observation of Hendrik van Antwerpen's "bpe" crate: a token sequence is the
+ * encoding of its text exactly when every adjacent pair is the encoding of its own).
+ *
+ * The second way needs merges in an order that training produces: no merge before the merges that
+ * make its halves. Files that break this (`proper` false) are encoded by merging alone.
+ */
+#ifndef TOKENIZER_BPE_H
+#define TOKENIZER_BPE_H
+
+#include "tokenizer/pipeline.h"
+#include "tokenizer/word_key.h"
+
+enum {
+    BPE_MAX_SYMBOLS = (1 << 21) - 1, /* three of them fit a 64-bit slot */
+    BPE_SHORT_WORD = 32              /* up to this many bytes words are merged in place */
+};
+
+static const uint32_t bpe_none = UINT32_MAX;
+
+/* A merge as files have it, in ids. */
+struct bpe_rule {
+    int32_t left;
+    int32_t right;
+    int32_t result;
+};
+
+struct bpe_symbol {
+    uint32_t left; /* bytes: themselves */
+    uint32_t right;
+    uint32_t size;    /* bytes */
+    uint32_t shorter; /* the longest symbol that is a proper prefix; bpe_none: none */
+    int32_t id;       /* -1: a byte that no token stands for */
+};
+
+struct bpe {
+    struct memory *memory;
+    struct bpe_symbol *symbols;
+    uint32_t symbol_count;
+    size_t symbols_capacity;
+    uint64_t *pairs; /* left 21 bits, right 21 bits, rank 21 bits; 0: free */
+    size_t pair_slots;
+    size_t pair_count;
+    uint32_t *byte_pairs;    /* [256 * 256]: rank, or bpe_none */
+    uint32_t *made;          /* not proper: rank to symbol; else NULL (rank = symbol) */
+    struct trie trie;        /* proper: bytes to symbol */
+    struct word_index whole; /* short words that are one token */
+    struct bpe_rule *rules;  /* all merges, for writing */
+    size_t rule_count;
+    int32_t unknown; /* id for bytes that no token stands for; -1: they are an error */
+    bool fuse_unknown;
+    bool ignore_merges; /* a word that is a token is that token, whatever the merges say */
+    bool proper;
+};
+
+/* Take `rules` (memory_alloc'd, owned from here even on failure) and make the symbols. The
+ * vocabulary is complete but for added tokens. */
+llm_status bpe_build(struct bpe **out, llm_tokenizer *tokenizer, struct bpe_rule *rules,
+                     size_t rule_count);
+void bpe_free(struct bpe *bpe);
+
+/* Mark the tokens that a word of the same bytes becomes at once (VOCAB_WHOLE) and index the short
+ * ones. After bpe_build, once ->unknown and ->ignore_merges are set. */
+llm_status bpe_mark_whole(struct bpe *bpe, struct vocab *vocab);
+
+static inline size_t bpe_pair_slot(uint64_t key, size_t mask)
+{
+    key *= UINT64_C(0x9E3779B97F4A7C15);
+    return (size_t)(key >> 32 ^ key >> 44) & mask;
+}
+
+/* Rank of the merge of two symbols, or bpe_none. */
+static inline uint32_t bpe_pair(const struct bpe *bpe, uint32_t left, uint32_t right)
+{
+    uint64_t key = (uint64_t)left << 21 | right;
+    size_t mask = bpe->pair_slots - 1;
+    size_t slot = bpe_pair_slot(key, mask);
+
+    while (bpe->pairs[slot]) {
+        if (bpe->pairs[slot] >> 21 == key)
+            return (uint32_t)bpe->pairs[slot] & BPE_MAX_SYMBOLS;
+        slot = (slot + 1) & mask;
+    }
+    return bpe_none;
+}
+
+/* Is [left, right] the encoding of its own text? For proper merges. */
+bool bpe_may_follow(const struct bpe *bpe, uint32_t left, uint32_t right);
+
+/* Append the ids of one word, without cache. */
+llm_status bpe_encode_word(const struct bpe *bpe, struct scratch *scratch,
+                           const unsigned char *word, size_t size, struct token_list *out);
+/* The ways behind it, for tests: by merging with a heap, and by backtracking (proper only). */
+llm_status bpe_encode_heap(const struct bpe *bpe, struct scratch *scratch,
+                           const unsigned char *word, size_t size, struct token_list *out);
+llm_status bpe_encode_backtrack(const struct bpe *bpe, struct scratch *scratch,
+                                const unsigned char *word, size_t size, struct token_list *out);
+
+/* The rows of algorithm_bpe. */
+llm_status bpe_read(llm_tokenizer *tokenizer, const json_t *root);
+void bpe_write(const llm_tokenizer *tokenizer, struct text *out);
+llm_status bpe_encode(const llm_tokenizer *tokenizer, struct scratch *scratch, const char *text,
+                      size_t size, struct token_list *out);
+
+#endif

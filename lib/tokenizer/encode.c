@@ -1,0 +1,329 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Encoding through all stages, on one thread and on many.
+ */
+#include "base/checked.h"
+#include "base/parallel.h"
+#include "tokenizer/pipeline.h"
+
+#include <string.h>
+
+/* Where tokens stand; NULL arrays: nobody asked. */
+struct offsets {
+    size_t *begins;
+    size_t *ends;
+    size_t capacity;
+};
+
+/* A running call. */
+struct run {
+    const llm_tokenizer *tokenizer;
+    struct scratch *scratch;
+    struct token_list *out;
+    const struct offsets *offsets; /* NULL: not wanted */
+    size_t first;                  /* out->count at the start */
+};
+
+static void note(const struct run *run, size_t index, size_t begin, size_t end)
+{
+    const struct offsets *offsets = run->offsets;
+
+    if (index - run->first < offsets->capacity) {
+        offsets->begins[index - run->first] = begin;
+        offsets->ends[index - run->first] = end;
+    }
+}
+
+static llm_status put_token(const struct run *run, int32_t id, size_t begin, size_t end)
+{
+    llm_status status = token_list_reserve(run->out, 1);
+
+    if (status)
+        return status;
+    if (run->offsets)
+        note(run, run->out->count, begin, end);
+    run->out->ids[run->out->count++] = id;
+    return LLM_OK;
+}
+
+/* Offsets of the ids from `index` on, which cover `text`; with `prefix`, a space that the text does
+ * not have stands before it. */
+static void note_section(const struct run *run, size_t index, const char *text, size_t size,
+                         size_t position, size_t prefix)
+{
+    const llm_tokenizer *tokenizer = run->tokenizer;
+    size_t at = 0; /* in the text with its prefix */
+
+    for (; index < run->out->count; index++) {
+        int32_t id = run->out->ids[index];
+        size_t length = tokenizer->vocab.entries[id].size;
+        size_t begin = at < prefix ? 0 : at - prefix;
+
+        if (tokenizer->algorithm->covers)
+            length = tokenizer->algorithm->covers(tokenizer, id, text + begin, size - begin);
+        at += length;
+        note(run, index, position + begin, position + (at < prefix ? 0 : at - prefix));
+    }
+}
+
+/* Text without added tokens. */
+static llm_status encode_section(const struct run *run, const char *text, size_t size,
+                                 size_t position)
+{
+    const llm_tokenizer *tokenizer = run->tokenizer;
+    size_t index = run->out->count;
+    bool prefix = tokenizer->add_prefix_space && size > 0 && text[0] != ' ';
+    char *copy = NULL;
+    llm_status status;
+
+    if (prefix) {
+        copy = memory_alloc(&tokenizer->context->memory, size + 1);
+        if (!copy)
+            return LLM_E_NOMEM;
+        copy[0] = ' ';
+        memcpy(copy + 1, text, size);
+    }
+    status = tokenizer->algorithm->encode(tokenizer, run->scratch, copy ? copy : text,
+                                          size + prefix, run->out);
+    if (!status && run->offsets)
+        note_section(run, index, text, size, position, prefix);
+    memory_release(&tokenizer->context->memory, copy);
+    return status;
+}
+
+static llm_status encode_text(const struct run *run, const char *text, size_t size,
+                              bool parse_special)
+{
+    const struct added_tokens *added = &run->tokenizer->added;
+    struct added_walk raw = added_walk(added, 0, text, size, parse_special);
+    struct added_piece piece;
+    llm_status status = LLM_OK;
+
+    while (!status && added_next(&raw, &piece)) {
+        struct added_walk normalized;
+        struct added_piece inner;
+
+        if (piece.token) {
+            status = put_token(run, piece.token->id, piece.begin, piece.end);
+            continue;
+        }
+        normalized =
+            added_walk(added, 1, text + piece.begin, piece.end - piece.begin, parse_special);
+        while (!status && added_next(&normalized, &inner)) {
+            size_t begin = piece.begin + inner.begin;
+
+            status = inner.token
+                         ? put_token(run, inner.token->id, begin, piece.begin + inner.end)
+                         : encode_section(run, text + begin, inner.end - inner.begin, begin);
+        }
+    }
+    return status;
+}
+
+static llm_status put_around(const struct run *run, const int32_t *ids, size_t count,
+                             size_t position)
+{
+    llm_status status = LLM_OK;
+
+    for (size_t i = 0; i < count && !status; i++)
+        status = put_token(run, ids[i], position, position);
+    return status;
+}
+
+static llm_status encode(const llm_tokenizer *tokenizer, const char *text, size_t size,
+                         unsigned flags, struct token_list *out, const struct offsets *offsets)
+{
+    const struct post_processor *post = &tokenizer->post;
+    bool add = (flags & TOKENIZER_ADD_SPECIAL) != 0;
+    struct run run = {tokenizer, scratch_take(tokenizer), out, offsets, out->count};
+    llm_status status = run.scratch ? LLM_OK : LLM_E_NOMEM;
+
+    if (!status && add)
+        status = put_around(&run, post->before, post->before_count, 0);
+    if (!status)
+        status = encode_text(&run, text, size, (flags & TOKENIZER_PARSE_SPECIAL) != 0);
+    if (!status && add)
+        status = put_around(&run, post->after, post->after_count, size);
+    scratch_give(tokenizer, run.scratch);
+    return status;
+}
+
+llm_status tokenizer_encode(const llm_tokenizer *tokenizer, const char *text, size_t size,
+                            unsigned flags, struct token_list *out)
+{
+    return encode(tokenizer, text, size, flags, out, NULL);
+}
+
+llm_status tokenizer_encode_offsets(const llm_tokenizer *tokenizer, const char *text, size_t size,
+                                    unsigned flags, struct token_list *out, size_t *begins,
+                                    size_t *ends, size_t capacity)
+{
+    struct offsets offsets = {begins, ends, capacity};
+
+    return encode(tokenizer, text, size, flags, out, &offsets);
+}
+
+size_t tokenizer_max_tokens(const llm_tokenizer *tokenizer, size_t size)
+{
+    size_t extra = tokenizer->post.before_count + tokenizer->post.after_count;
+    size_t bound = size;
+
+    /* A prefix space can come before every other byte, the rest being added tokens. */
+    if (tokenizer->add_prefix_space && !checked_mul(bound, 2, &bound))
+        return SIZE_MAX;
+    return checked_add(bound, extra, &bound) ? bound : SIZE_MAX;
+}
+
+/* ---- many texts, or one long one, on several threads ---- */
+
+/* A task encodes texts [first, last) one after the other into its own list. */
+struct task {
+    size_t first;
+    size_t last;
+    struct token_list list;
+    llm_status status;
+    char message[256];
+};
+
+struct batch {
+    const llm_tokenizer *tokenizer;
+    const char *const *texts;
+    const size_t *sizes;
+    size_t *counts; /* per text */
+    unsigned flags;
+    struct task *tasks;
+};
+
+static void run_task(void *arg, int64_t index)
+{
+    struct batch *batch = arg;
+    struct task *task = &batch->tasks[index];
+
+    for (size_t i = task->first; i < task->last && !task->status; i++) {
+        size_t before = task->list.count;
+
+        task->status = encode(batch->tokenizer, batch->texts[i], batch->sizes[i], batch->flags,
+                              &task->list, NULL);
+        if (task->status)
+            (void)status_prefix(task->status, "text %zu", i);
+        batch->counts[i] = task->list.count - before;
+    }
+    if (task->status) {
+        const char *message = status_message();
+        size_t size = strlen(message);
+
+        size = size < sizeof task->message - 1 ? size : sizeof task->message - 1;
+        memcpy(task->message, message, size);
+        task->message[size] = '\0';
+    }
+}
+
+/* Texts [*first, ...) for one task: about 64 KiB. */
+static size_t task_end(const size_t *sizes, size_t first, size_t count)
+{
+    size_t bytes = 0;
+
+    while (first < count && bytes < 65536)
+        bytes += sizes[first++] + 16;
+    return first;
+}
+
+static size_t count_tasks(const size_t *sizes, size_t count)
+{
+    size_t tasks = 0;
+
+    for (size_t i = 0; i < count; i = task_end(sizes, i, count))
+        tasks++;
+    return tasks;
+}
+
+/* Append what the tasks made. */
+static llm_status gather(struct task *tasks, size_t task_count, struct token_list *out)
+{
+    size_t total = 0;
+    llm_status status;
+
+    for (size_t i = 0; i < task_count; i++) {
+        if (tasks[i].status) {
+            status_restore(tasks[i].message);
+            return tasks[i].status;
+        }
+        total += tasks[i].list.count;
+    }
+    status = token_list_reserve(out, total);
+    for (size_t i = 0; i < task_count && !status; i++) {
+        if (tasks[i].list.count)
+            memcpy(out->ids + out->count, tasks[i].list.ids,
+                   tasks[i].list.count * sizeof *out->ids);
+        out->count += tasks[i].list.count;
+    }
+    return status;
+}
+
+llm_status tokenizer_encode_batch(const llm_tokenizer *tokenizer, const char *const *texts,
+                                  const size_t *sizes, size_t count, unsigned flags, int threads,
+                                  struct token_list *out, size_t *counts)
+{
+    struct memory *memory = &tokenizer->context->memory;
+    size_t task_count = count_tasks(sizes, count);
+    struct batch batch = {tokenizer, texts, sizes, counts, flags, NULL};
+    size_t first = 0;
+    llm_status status;
+
+    batch.tasks = memory_alloc_zeroed(memory, task_count, sizeof *batch.tasks);
+    if (!batch.tasks)
+        return LLM_E_NOMEM;
+    for (size_t i = 0; i < task_count; i++) {
+        batch.tasks[i].first = first;
+        batch.tasks[i].last = task_end(sizes, first, count);
+        first = batch.tasks[i].last;
+        token_list_init(&batch.tasks[i].list, memory);
+    }
+    parallel_each(threads, (int64_t)task_count, run_task, &batch);
+    status = gather(batch.tasks, task_count, out);
+    for (size_t i = 0; i < task_count; i++)
+        token_list_free(&batch.tasks[i].list);
+    memory_release(memory, batch.tasks);
+    return status;
+}
+
+/* A long text is cut where every rule cuts and where no added token can stand. The cuts depend on
+ * the text alone. */
+enum { PART = 1 << 20 };
+
+llm_status tokenizer_encode_parallel(const llm_tokenizer *tokenizer, const char *text, size_t size,
+                                     unsigned flags, int threads, struct token_list *out)
+{
+    bool cuttable =
+        tokenizer->added.count == 0 && !tokenizer->add_prefix_space &&
+        (tokenizer->split->id != LLM_SPLIT_NONE || tokenizer->kind != LLM_TOKENIZER_BPE);
+    struct memory *memory = &tokenizer->context->memory;
+    size_t most = size / PART + 1;
+    const char **texts = NULL;
+    size_t *sizes = NULL;
+    size_t count = 0;
+    llm_status status = LLM_E_NOMEM;
+
+    if (threads <= 1 || !cuttable || size < 2 * (size_t)PART ||
+        ((flags & TOKENIZER_ADD_SPECIAL) &&
+         tokenizer->post.before_count + tokenizer->post.after_count > 0))
+        return tokenizer_encode(tokenizer, text, size, flags, out);
+    texts = memory_alloc_array(memory, most, sizeof *texts);
+    sizes = memory_alloc_array(memory, 2 * most, sizeof *sizes);
+    if (!texts || !sizes)
+        goto done;
+    for (size_t at = 0; at < size; count++) {
+        const unsigned char *base = (const unsigned char *)text;
+        size_t step = size - at > PART ? PART : size - at;
+
+        texts[count] = text + at;
+        sizes[count] = (size_t)(split_safe_point(base + at + step, base + size) - (base + at));
+        at += sizes[count];
+    }
+    status =
+        tokenizer_encode_batch(tokenizer, texts, sizes, count, flags, threads, out, sizes + most);
+done:
+    memory_release(memory, texts);
+    memory_release(memory, sizes);
+    return status;
+}

@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Hugging Face tokenizer.json and tokenizer_config.json, read and written. The stages have their
+ * own files; here are the frame, the added tokens and the roles. Whatever would change ids and is
+ * not done exactly is refused by name. Truncation and padding in a file are settings for batches of
+ * the Python library and do not belong to the tokenizer; they are passed over with a log line.
+ */
+#include "base/file.h"
+#include "tokenizer/pipeline.h"
+
+#include <string.h>
+
+enum { FILE_LIMIT = 256 << 20, MAX_ADDED = 1 << 20 };
+
+static llm_status read_added_flags(const json_t *item, unsigned *flags_out)
+{
+    static const struct {
+        const char *key;
+        unsigned flag;
+    } names[] = {
+        {"special", ADDED_SPECIAL}, {"single_word", ADDED_SINGLE_WORD}, {"lstrip", ADDED_LSTRIP},
+        {"rstrip", ADDED_RSTRIP},   {"normalized", ADDED_NORMALIZED},
+    };
+    llm_status status = LLM_OK;
+
+    *flags_out = 0;
+    for (size_t i = 0; i < sizeof names / sizeof *names && !status; i++) {
+        bool set = false;
+
+        status = json_read_bool(item, names[i].key, &set);
+        if (set)
+            *flags_out |= names[i].flag;
+    }
+    return status;
+}
+
+static int32_t find_content(const llm_tokenizer *tokenizer, const char *content, size_t size)
+{
+    return tokenizer->algorithm == &algorithm_bpe
+               ? vocab_find_spelled(&tokenizer->vocab, content, size)
+               : vocab_find(&tokenizer->vocab, content, size);
+}
+
+static llm_status read_added(llm_tokenizer *tokenizer, const json_t *item, int64_t limit)
+{
+    const json_t *content = json_object_get(item, "content");
+    const char *text = json_string_value(content);
+    size_t size = json_string_length(content);
+    int64_t id = -1;
+    unsigned flags;
+    int32_t known;
+    unsigned vocab_flags;
+    llm_status status = json_read_i64(item, "id", 0, VOCAB_MAX_ID, &id);
+
+    if (!status)
+        status = read_added_flags(item, &flags);
+    if (status)
+        return status;
+    if (id < 0 || !text || size == 0 || size > VOCAB_MAX_TOKEN)
+        return status_set(LLM_E_FORMAT, "an entry without id or content, or too long");
+    if (id >= limit)
+        return status_set(LLM_E_RANGE, "id %lld is far outside the vocabulary", (long long)id);
+    vocab_flags = VOCAB_ADDED | (flags & ADDED_SPECIAL ? VOCAB_SPECIAL : 0u);
+    known = find_content(tokenizer, text, size);
+    if (known >= 0 && known != id)
+        return status_set(LLM_E_FORMAT, "\"%.60s\" has id %lld, but %d in the model's vocabulary",
+                          text, (long long)id, (int)known);
+    if (known >= 0)
+        tokenizer->vocab.flags[id] |= (uint8_t)vocab_flags;
+    else
+        status = vocab_put(&tokenizer->vocab, id, text, size, vocab_flags | VOCAB_LITERAL);
+    return status ? status : added_put(&tokenizer->added, (int32_t)id, text, size, flags);
+}
+
+static llm_status read_all_added(llm_tokenizer *tokenizer, const json_t *list)
+{
+    int64_t limit = (int64_t)tokenizer->vocab.size + (int64_t)json_array_size(list) * 8 + 65536;
+    size_t index;
+    json_t *item;
+
+    if (json_array_size(list) > MAX_ADDED)
+        return status_set(LLM_E_RANGE, "more than %d added_tokens", MAX_ADDED);
+    json_array_foreach(list, index, item)
+    {
+        llm_status status = read_added(tokenizer, item, limit);
+
+        if (status)
+            return status_prefix(status, "added_tokens[%zu]", index);
+    }
+    return LLM_OK;
+}
+
+static bool is_set(const json_t *root, const char *key)
+{
+    const json_t *value = json_object_get(root, key);
+
+    return value && !json_is_null(value);
+}
+
+static llm_status read_root(llm_tokenizer *tokenizer, const json_t *root)
+{
+    const json_t *model = json_object_get(root, "model");
+    llm_status status = LLM_OK;
+
+    if (!json_is_object(model))
+        return status_set(LLM_E_FORMAT, "missing object \"model\"");
+    tokenizer->algorithm = algorithm_find(model);
+    if (!tokenizer->algorithm)
+        return status_set(LLM_E_UNSUPPORTED, "model type \"%.60s\" is not supported",
+                          algorithm_type(model) ? algorithm_type(model) : "(none)");
+    if (is_set(root, "normalizer"))
+        return status_set(LLM_E_UNSUPPORTED, "normalizer \"%.60s\" is not supported",
+                          stage_type(json_object_get(root, "normalizer")));
+    if (is_set(root, "truncation") || is_set(root, "padding"))
+        log_message(tokenizer->context, LLM_LOG_INFO,
+                    "tokenizer.json: truncation and padding are left to the caller");
+    status = tokenizer->algorithm->read(tokenizer, root);
+    if (!status)
+        status = read_all_added(tokenizer, json_object_get(root, "added_tokens"));
+    if (!status)
+        status = post_read(tokenizer, json_object_get(root, "post_processor"));
+    if (!status)
+        tokenizer_guess_special(tokenizer);
+    return status;
+}
+
+llm_status huggingface_read(llm_tokenizer *tokenizer, const char *json, size_t size)
+{
+    json_t *root = NULL;
+    llm_status status = json_open(&root, json, size, "tokenizer.json");
+
+    if (!status)
+        status = status_prefix(read_root(tokenizer, root), "tokenizer.json");
+    json_decref(root);
+    return status;
+}
+
+llm_status tokenizer_load_memory(llm_tokenizer **out, llm_context *context, const char *json,
+                                 size_t size)
+{
+    llm_status status = tokenizer_new(out, context);
+
+    if (!status)
+        status = huggingface_read(*out, json, size);
+    if (status) {
+        tokenizer_release(*out);
+        *out = NULL;
+    }
+    return status;
+}
+
+/* "<s>" or {"content": "<s>"}. */
+static const char *config_text(const json_t *value)
+{
+    return json_string_value(json_is_object(value) ? json_object_get(value, "content") : value);
+}
+
+static const struct {
+    int32_t role;
+    const char *key;
+} role_keys[] = {
+    {LLM_TOKEN_BOS, "bos_token"},
+    {LLM_TOKEN_EOS, "eos_token"},
+    {LLM_TOKEN_UNK, "unk_token"},
+    {LLM_TOKEN_PAD, "pad_token"},
+};
+
+llm_status huggingface_read_config(llm_tokenizer *tokenizer, const char *path)
+{
+    struct memory *memory = &tokenizer->context->memory;
+    json_t *root = NULL;
+    char *text = NULL;
+    size_t size;
+    llm_status status;
+
+    if (!file_exists(path))
+        return LLM_OK;
+    status = file_read(&text, &size, memory, path, FILE_LIMIT);
+    if (!status)
+        status = json_open(&root, text, size, "tokenizer_config.json");
+    for (size_t i = 0; i < sizeof role_keys / sizeof *role_keys && !status; i++) {
+        const json_t *value = json_object_get(root, role_keys[i].key);
+        const char *name = config_text(value);
+
+        if (!name)
+            continue;
+        tokenizer->special[role_keys[i].role] = -1;
+        tokenizer_name_special(tokenizer, role_keys[i].role, name, strlen(name));
+    }
+    json_decref(root);
+    memory_release(memory, text);
+    return status;
+}
+
+static void write_added(const llm_tokenizer *tokenizer, struct text *out)
+{
+    const struct added_tokens *added = &tokenizer->added;
+
+    text_append_z(out, "  \"added_tokens\": [");
+    for (size_t i = 0; i < added->count; i++) {
+        const struct added_token *token = &added->tokens[i];
+
+        text_printf(out, "%s\n    {\"id\": %d, \"content\": ", i ? "," : "", (int)token->id);
+        text_append_json(out, token->text, token->size);
+        text_printf(out,
+                    ", \"single_word\": %s, \"lstrip\": %s, \"rstrip\": %s, \"normalized\": %s, "
+                    "\"special\": %s}",
+                    token->flags & ADDED_SINGLE_WORD ? "true" : "false",
+                    token->flags & ADDED_LSTRIP ? "true" : "false",
+                    token->flags & ADDED_RSTRIP ? "true" : "false",
+                    token->flags & ADDED_NORMALIZED ? "true" : "false",
+                    token->flags & ADDED_SPECIAL ? "true" : "false");
+    }
+    text_append_z(out, added->count ? "\n  ],\n" : "],\n");
+}
+
+void tokenizer_write_json(const llm_tokenizer *tokenizer, struct text *out)
+{
+    text_append_z(out, "{\n  \"version\": \"1.0\",\n  \"truncation\": null,\n"
+                       "  \"padding\": null,\n");
+    write_added(tokenizer, out);
+    text_append_z(out, "  \"normalizer\": null,\n  \"post_processor\": ");
+    text_append_z(out, tokenizer->post.json ? tokenizer->post.json : "null");
+    text_append_z(out, ",\n");
+    tokenizer->algorithm->write(tokenizer, out);
+    text_append_z(out, "\n}\n");
+}
+
+void huggingface_write_config(const llm_tokenizer *tokenizer, struct text *out)
+{
+    text_append_z(out, "{\n  \"tokenizer_class\": \"PreTrainedTokenizerFast\",\n"
+                       "  \"clean_up_tokenization_spaces\": false");
+    for (size_t i = 0; i < sizeof role_keys / sizeof *role_keys; i++) {
+        int32_t id = tokenizer->special[role_keys[i].role];
+
+        if (id < 0)
+            continue;
+        text_printf(out, ",\n  \"%s\": ", role_keys[i].key);
+        text_append_json(out, vocab_bytes(&tokenizer->vocab, id),
+                         tokenizer->vocab.entries[id].size);
+    }
+    text_append_z(out, "\n}\n");
+}

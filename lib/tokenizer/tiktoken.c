@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * tiktoken rank files: a line for each token, "base64(bytes) rank". The merges follow from the
+ * ranks: a token is made from the two tokens that its own bytes become under lower ranks. The split
+ * rule and the special tokens are not in the file; they are known by the number of ranks.
+ */
+#include "base/file.h"
+#include "tokenizer/bpe.h"
+
+#include <string.h>
+
+enum { FILE_LIMIT = 256 << 20 };
+
+static const struct {
+    size_t ranks;
+    int32_t split;
+    struct {
+        const char *text;
+        int32_t id;
+    } special[6];
+} encodings[] = {
+    {50256, LLM_SPLIT_GPT2, {{"<|endoftext|>", 50256}}},
+    {100256,
+     SPLIT_CL100K_TIKTOKEN,
+     {{"<|endoftext|>", 100257},
+      {"<|fim_prefix|>", 100258},
+      {"<|fim_middle|>", 100259},
+      {"<|fim_suffix|>", 100260},
+      {"<|endofprompt|>", 100276}}},
+    {199998, LLM_SPLIT_O200K, {{"<|endoftext|>", 199999}, {"<|endofprompt|>", 200018}}},
+};
+
+static int base64_digit(char c)
+{
+    if (c >= 'A' && c <= 'Z')
+        return c - 'A';
+    if (c >= 'a' && c <= 'z')
+        return c - 'a' + 26;
+    if (c >= '0' && c <= '9')
+        return c - '0' + 52;
+    return c == '+' ? 62 : c == '/' ? 63 : -1;
+}
+
+/* Bytes appended to `out`; false for what is not base64. */
+static bool read_base64(struct text *out, const char *text, size_t size)
+{
+    uint32_t bits = 0;
+    int count = 0;
+
+    while (size > 0 && text[size - 1] == '=')
+        size--;
+    for (size_t i = 0; i < size; i++) {
+        int digit = base64_digit(text[i]);
+
+        if (digit < 0)
+            return false;
+        bits = bits << 6 | (uint32_t)digit;
+        count += 6;
+        if (count >= 8) {
+            char byte = (char)(bits >> (count - 8) & 0xFF);
+
+            text_append(out, &byte, 1);
+            count -= 8;
+        }
+    }
+    return size % 4 != 1;
+}
+
+static llm_status read_ranks(struct vocab *vocab, const char *text, size_t size, size_t *count)
+{
+    const char *end = text + size;
+    struct text token;
+    llm_status status = LLM_OK;
+
+    text_init(&token, vocab->memory);
+    while (text < end && !status) {
+        const char *newline = memchr(text, '\n', (size_t)(end - text));
+        const char *line_end = newline ? newline : end;
+        const char *space = memchr(text, ' ', (size_t)(line_end - text));
+        const char *line = text;
+        int64_t rank;
+
+        text = newline ? newline + 1 : end;
+        if (line_end > line && line_end[-1] == '\r')
+            line_end--;
+        if (line == line_end)
+            continue;
+        token.size = 0;
+        if (!space || !read_base64(&token, line, (size_t)(space - line)) || token.size == 0 ||
+            !text_parse_i64(space + 1, (size_t)(line_end - space - 1), &rank))
+            status = status_set(LLM_E_FORMAT, "line %zu is not \"base64 rank\"", *count + 1);
+        else if (rank < 0 || (uint64_t)rank >= size) /* every rank takes a line */
+            status = status_set(LLM_E_RANGE, "rank %lld is out of range", (long long)rank);
+        else if (vocab_find(vocab, token.data, token.size) >= 0)
+            status = status_set(LLM_E_FORMAT, "line %zu repeats a token", *count + 1);
+        else
+            status = vocab_put(vocab, rank, token.data, token.size, VOCAB_MODEL);
+        (*count)++;
+    }
+    if (!status && token.failed)
+        status = LLM_E_NOMEM;
+    text_free(&token);
+    return status;
+}
+
+/* Merge the bytes of token `id` by ranks below its own; true when two parts remain. */
+static bool find_halves(const struct vocab *vocab, int32_t id, struct bpe_rule *rule)
+{
+    const char *bytes = vocab_bytes(vocab, id);
+    size_t starts[257];
+    size_t count = vocab->entries[id].size;
+
+    if (count < 2 || count > 256)
+        return false;
+    for (size_t i = 0; i <= count; i++)
+        starts[i] = i;
+    while (count > 2) {
+        int32_t lowest = id;
+        size_t at = 0;
+
+        for (size_t i = 0; i + 1 < count; i++) {
+            int32_t pair = vocab_find(vocab, bytes + starts[i], starts[i + 2] - starts[i]);
+
+            if (pair >= 0 && pair < lowest) {
+                lowest = pair;
+                at = i;
+            }
+        }
+        if (lowest == id)
+            return false;
+        memmove(&starts[at + 1], &starts[at + 2], (count - at - 1) * sizeof *starts);
+        count--;
+    }
+    rule->left = vocab_find(vocab, bytes, starts[1]);
+    rule->right = vocab_find(vocab, bytes + starts[1], starts[2] - starts[1]);
+    rule->result = id;
+    return rule->left >= 0 && rule->right >= 0;
+}
+
+static llm_status add_special(llm_tokenizer *tokenizer, size_t ranks)
+{
+    llm_status status = LLM_OK;
+
+    tokenizer->split = split_find(SPLIT_CL100K_TIKTOKEN);
+    for (size_t i = 0; i < sizeof encodings / sizeof *encodings; i++) {
+        if (encodings[i].ranks != ranks)
+            continue;
+        tokenizer->split = split_find(encodings[i].split);
+        for (size_t j = 0; encodings[i].special[j].text && !status; j++) {
+            const char *text = encodings[i].special[j].text;
+            int32_t id = encodings[i].special[j].id;
+
+            status = vocab_put(&tokenizer->vocab, id, text, strlen(text),
+                               VOCAB_ADDED | VOCAB_SPECIAL | VOCAB_LITERAL);
+            if (!status)
+                status = added_put(&tokenizer->added, id, text, strlen(text), ADDED_SPECIAL);
+        }
+    }
+    return status;
+}
+
+llm_status tiktoken_read(llm_tokenizer *tokenizer, const char *path)
+{
+    struct memory *memory = &tokenizer->context->memory;
+    struct vocab *vocab = &tokenizer->vocab;
+    struct bpe_rule *rules = NULL;
+    struct bpe *bpe = NULL;
+    size_t count = 0;
+    size_t ranks = 0;
+    char *text = NULL;
+    size_t size;
+    llm_status status = file_read(&text, &size, memory, path, FILE_LIMIT);
+
+    if (!status)
+        status = read_ranks(vocab, text, size, &ranks);
+    memory_release(memory, text);
+    if (status)
+        return status;
+    rules = memory_alloc_array(memory, ranks, sizeof *rules);
+    if (!rules)
+        return LLM_E_NOMEM;
+    for (size_t i = 0; i < vocab->size; i++) {
+        if (vocab_has(vocab, (int64_t)i) && find_halves(vocab, (int32_t)i, &rules[count]))
+            count++;
+    }
+    status = bpe_build(&bpe, tokenizer, rules, count);
+    if (status)
+        return status;
+    tokenizer->model = bpe;
+    tokenizer->algorithm = &algorithm_bpe;
+    tokenizer->kind = LLM_TOKENIZER_BPE;
+    bpe->ignore_merges = true;
+    status = bpe_mark_whole(bpe, vocab);
+    if (!status)
+        status = add_special(tokenizer, ranks);
+    if (!status)
+        tokenizer_guess_special(tokenizer);
+    return status;
+}

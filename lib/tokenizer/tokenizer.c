@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Lifetime of a tokenizer, its scratch memory, lists of ids, and the questions one can ask it.
+ */
+#include "tokenizer/pipeline.h"
+
+#include <string.h>
+
+void token_list_init(struct token_list *list, struct memory *memory)
+{
+    *list = (struct token_list){.memory = memory};
+}
+
+void token_list_borrow(struct token_list *list, struct memory *memory, int32_t *ids,
+                       size_t capacity)
+{
+    *list = (struct token_list){.memory = memory, .ids = ids, .capacity = capacity, .fixed = true};
+}
+
+llm_status token_list_reserve(struct token_list *list, size_t more)
+{
+    struct token_list own = {.memory = list->memory};
+    llm_status status;
+
+    if (more <= list->capacity - list->count)
+        return LLM_OK;
+    if (!list->fixed)
+        return memory_grow(list->memory, (void **)&list->ids, &list->capacity, list->count + more,
+                           sizeof *list->ids);
+    status = memory_grow(list->memory, (void **)&own.ids, &own.capacity, list->count + more,
+                         sizeof *own.ids);
+    if (status)
+        return status;
+    if (list->count)
+        memcpy(own.ids, list->ids, list->count * sizeof *own.ids);
+    own.count = list->count;
+    *list = own;
+    return LLM_OK;
+}
+
+void token_list_free(struct token_list *list)
+{
+    if (list->memory && !list->fixed)
+        memory_release(list->memory, list->ids);
+    *list = (struct token_list){.memory = list->memory};
+}
+
+llm_status tokenizer_new(llm_tokenizer **out, llm_context *context)
+{
+    llm_tokenizer *tokenizer = memory_alloc_zeroed(&context->memory, 1, sizeof *tokenizer);
+
+    *out = tokenizer;
+    if (!tokenizer)
+        return LLM_E_NOMEM;
+    atomic_init(&tokenizer->references, 1);
+    tokenizer->context = context_retain(context);
+    vocab_init(&tokenizer->vocab, &context->memory);
+    added_init(&tokenizer->added, &context->memory);
+    for (size_t i = 0; i < sizeof tokenizer->special / sizeof *tokenizer->special; i++)
+        tokenizer->special[i] = -1;
+    return LLM_OK;
+}
+
+llm_tokenizer *tokenizer_retain(const llm_tokenizer *tokenizer)
+{
+    llm_tokenizer *shared = (llm_tokenizer *)tokenizer;
+
+    atomic_fetch_add(&shared->references, 1);
+    return shared;
+}
+
+static void scratch_free(struct scratch *scratch)
+{
+    if (!scratch)
+        return;
+    memory_release(scratch->memory, scratch->cache);
+    memory_release(scratch->memory, scratch->memo);
+    memory_release(scratch->memory, scratch->ends);
+    for (size_t i = 0; i < sizeof scratch->work / sizeof *scratch->work; i++)
+        memory_release(scratch->memory, scratch->work[i]);
+    memory_release(scratch->memory, scratch);
+}
+
+void tokenizer_release(llm_tokenizer *tokenizer)
+{
+    llm_context *context;
+
+    if (!tokenizer || atomic_fetch_sub(&tokenizer->references, 1) != 1)
+        return;
+    context = tokenizer->context;
+    for (size_t i = 0; i < SCRATCH_SLOTS; i++)
+        scratch_free(atomic_load(&tokenizer->scratches[i]));
+    if (tokenizer->algorithm && tokenizer->model)
+        tokenizer->algorithm->free(tokenizer);
+    post_free(tokenizer);
+    added_free(&tokenizer->added);
+    vocab_free(&tokenizer->vocab);
+    memory_release(&context->memory, tokenizer);
+    context_release(context);
+}
+
+struct scratch *scratch_take(const llm_tokenizer *tokenizer)
+{
+    llm_tokenizer *shared = (llm_tokenizer *)tokenizer;
+    struct memory *memory = &tokenizer->context->memory;
+    struct scratch *scratch;
+
+    for (size_t i = 0; i < SCRATCH_SLOTS; i++) {
+        if (!atomic_load_explicit(&shared->scratches[i], memory_order_relaxed))
+            continue;
+        scratch = atomic_exchange(&shared->scratches[i], NULL);
+        if (scratch)
+            return scratch;
+    }
+    scratch = memory_alloc_zeroed(memory, 1, sizeof *scratch);
+    if (!scratch)
+        return NULL;
+    scratch->memory = memory;
+    scratch->ends = memory_alloc_array(memory, SCRATCH_ENDS, sizeof *scratch->ends);
+    if (!scratch->ends) {
+        scratch_free(scratch);
+        return NULL;
+    }
+    return scratch;
+}
+
+/* Long words may have grown the work arrays; what one call in a million needs is not kept. */
+static void scratch_trim(struct scratch *scratch)
+{
+    for (size_t i = 0; i < sizeof scratch->work / sizeof *scratch->work; i++) {
+        if (scratch->work_capacity[i] > 65536) {
+            memory_release(scratch->memory, scratch->work[i]);
+            scratch->work[i] = NULL;
+            scratch->work_capacity[i] = 0;
+        }
+    }
+}
+
+void scratch_give(const llm_tokenizer *tokenizer, struct scratch *scratch)
+{
+    llm_tokenizer *shared = (llm_tokenizer *)tokenizer;
+
+    if (!scratch)
+        return;
+    scratch_trim(scratch);
+    for (size_t i = 0; i < SCRATCH_SLOTS; i++) {
+        struct scratch *expected = NULL;
+
+        if (atomic_compare_exchange_strong(&shared->scratches[i], &expected, scratch))
+            return;
+    }
+    scratch_free(scratch);
+}
+
+struct memory *tokenizer_memory(const llm_tokenizer *tokenizer)
+{
+    return &tokenizer->context->memory;
+}
+
+int tokenizer_threads(const llm_tokenizer *tokenizer)
+{
+    return tokenizer->context->threads;
+}
+
+int32_t tokenizer_kind(const llm_tokenizer *tokenizer)
+{
+    return tokenizer->kind;
+}
+
+int32_t tokenizer_vocab_size(const llm_tokenizer *tokenizer)
+{
+    return (int32_t)tokenizer->vocab.size;
+}
+
+int32_t tokenizer_special(const llm_tokenizer *tokenizer, int32_t role)
+{
+    return role >= LLM_TOKEN_BOS && role <= LLM_TOKEN_PAD ? tokenizer->special[role] : -1;
+}
+
+bool tokenizer_has(const llm_tokenizer *tokenizer, int32_t id)
+{
+    return vocab_has(&tokenizer->vocab, id);
+}
+
+bool tokenizer_is_special(const llm_tokenizer *tokenizer, int32_t id)
+{
+    return vocab_has(&tokenizer->vocab, id) && (tokenizer->vocab.flags[id] & VOCAB_SPECIAL);
+}
+
+const char *tokenizer_token(const llm_tokenizer *tokenizer, int32_t id, size_t *size_out)
+{
+    *size_out = tokenizer->vocab.entries[id].size;
+    return vocab_bytes(&tokenizer->vocab, id);
+}
+
+int32_t tokenizer_find(const llm_tokenizer *tokenizer, const char *text, size_t size)
+{
+    int32_t id = vocab_find(&tokenizer->vocab, text, size);
+    const struct added_token *token = id < 0 ? added_find(&tokenizer->added, text, size) : NULL;
+
+    return token ? token->id : id;
+}
+
+void tokenizer_name_special(llm_tokenizer *tokenizer, int32_t role, const char *text, size_t size)
+{
+    const struct added_token *token = added_find(&tokenizer->added, text, size);
+
+    if (tokenizer->special[role] >= 0)
+        return;
+    tokenizer->special[role] = token ? token->id : vocab_find(&tokenizer->vocab, text, size);
+}
+
+void tokenizer_guess_special(llm_tokenizer *tokenizer)
+{
+    static const struct {
+        int32_t role;
+        const char *text;
+    } names[] = {
+        {LLM_TOKEN_BOS, "<|begin_of_text|>"},
+        {LLM_TOKEN_BOS, "<s>"},
+        {LLM_TOKEN_BOS, "<bos>"},
+        {LLM_TOKEN_BOS, "[BOS]"},
+        {LLM_TOKEN_BOS, "<|endoftext|>"},
+        {LLM_TOKEN_EOS, "<|end_of_text|>"},
+        {LLM_TOKEN_EOS, "</s>"},
+        {LLM_TOKEN_EOS, "<eos>"},
+        {LLM_TOKEN_EOS, "[EOS]"},
+        {LLM_TOKEN_EOS, "<|endoftext|>"},
+        {LLM_TOKEN_UNK, "<unk>"},
+        {LLM_TOKEN_UNK, "[UNK]"},
+        {LLM_TOKEN_PAD, "<pad>"},
+        {LLM_TOKEN_PAD, "[PAD]"},
+        {LLM_TOKEN_PAD, "<|pad|>"},
+    };
+
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        const struct added_token *token =
+            added_find(&tokenizer->added, names[i].text, strlen(names[i].text));
+
+        if (token && (token->flags & ADDED_SPECIAL) && tokenizer->special[names[i].role] < 0)
+            tokenizer->special[names[i].role] = token->id;
+    }
+}

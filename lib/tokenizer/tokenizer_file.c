@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Loading by path: which kind of file it is, and what lies beside it. Saving.
+ */
+#include "base/file.h"
+#include "tokenizer/pipeline.h"
+
+#include <string.h>
+
+enum { FILE_LIMIT = 256 << 20 };
+
+static bool ends_with(const char *path, const char *suffix)
+{
+    size_t size = strlen(path);
+    size_t tail = strlen(suffix);
+
+    return size >= tail && strcmp(path + size - tail, suffix) == 0;
+}
+
+/* The file `name` in the folder of `path`; NULL on failure. */
+static char *beside(struct memory *memory, const char *path, const char *name)
+{
+    const char *slash = strrchr(path, '/');
+    size_t folder = slash ? (size_t)(slash - path) + 1 : 0;
+    struct text text;
+
+    text_init(&text, memory);
+    text_append(&text, path, folder);
+    text_append_z(&text, name);
+    if (text.failed)
+        text_free(&text);
+    return text.data;
+}
+
+static llm_status read_json_file(llm_tokenizer *tokenizer, const char *path)
+{
+    struct memory *memory = &tokenizer->context->memory;
+    char *config = NULL;
+    char *text = NULL;
+    size_t size;
+    llm_status status = file_read(&text, &size, memory, path, FILE_LIMIT);
+
+    if (!status)
+        status = huggingface_read(tokenizer, text, size);
+    memory_release(memory, text);
+    if (status)
+        return status;
+    config = beside(memory, path, "tokenizer_config.json");
+    if (!config)
+        return LLM_E_NOMEM;
+    status = huggingface_read_config(tokenizer, config);
+    memory_release(memory, config);
+    return status;
+}
+
+/* GPT-2's two files, found from either. */
+static llm_status read_pair(llm_tokenizer *tokenizer, const char *path)
+{
+    static const char *const vocab_names[] = {"vocab.json", "encoder.json"};
+    static const char *const merges_names[] = {"merges.txt", "vocab.bpe"};
+    struct memory *memory = &tokenizer->context->memory;
+    char *vocab = NULL;
+    char *merges = NULL;
+    llm_status status = LLM_OK;
+
+    for (int i = 0; i < 2 && !(vocab && file_exists(vocab)); i++) {
+        memory_release(memory, vocab);
+        vocab = beside(memory, path, vocab_names[i]);
+    }
+    for (int i = 0; i < 2 && !(merges && file_exists(merges)); i++) {
+        memory_release(memory, merges);
+        merges = beside(memory, path, merges_names[i]);
+    }
+    if (!vocab || !merges)
+        status = LLM_E_NOMEM;
+    else
+        status = gpt2_files_read(tokenizer, vocab, merges);
+    memory_release(memory, vocab);
+    memory_release(memory, merges);
+    return status;
+}
+
+static llm_status read_directory(llm_tokenizer *tokenizer, const char *path)
+{
+    static const char *const names[] = {"tokenizer.json", "vocab.json", "encoder.json"};
+    struct memory *memory = &tokenizer->context->memory;
+
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char *file = file_join(memory, path, names[i]);
+        llm_status status = LLM_OK;
+        bool found;
+
+        if (!file)
+            return LLM_E_NOMEM;
+        found = file_exists(file);
+        if (found)
+            status = i == 0 ? read_json_file(tokenizer, file) : read_pair(tokenizer, file);
+        memory_release(memory, file);
+        if (found)
+            return status;
+    }
+    return status_set(LLM_E_IO, "%s: no tokenizer.json, no vocab.json", path);
+}
+
+llm_status tokenizer_load(llm_tokenizer **out, llm_context *context, const char *path)
+{
+    llm_status status = tokenizer_new(out, context);
+
+    if (status)
+        return status;
+    if (file_is_directory(path))
+        status = read_directory(*out, path);
+    else if (ends_with(path, ".tiktoken"))
+        status = tiktoken_read(*out, path);
+    else if (ends_with(path, "vocab.json") || ends_with(path, "encoder.json") ||
+             ends_with(path, "merges.txt") || ends_with(path, "vocab.bpe"))
+        status = read_pair(*out, path);
+    else
+        status = read_json_file(*out, path);
+    if (status) {
+        tokenizer_release(*out);
+        *out = NULL;
+        return status_prefix(status, "%s", path);
+    }
+    return status;
+}
+
+static llm_status save_text(const llm_tokenizer *tokenizer, const char *path,
+                            void (*write)(const llm_tokenizer *, struct text *))
+{
+    struct memory *memory = &tokenizer->context->memory;
+    struct text text;
+    llm_status status = LLM_E_NOMEM;
+
+    text_init(&text, memory);
+    write(tokenizer, &text);
+    if (!text.failed)
+        status = file_write(memory, path, text.data, text.size);
+    text_free(&text);
+    return status;
+}
+
+llm_status tokenizer_save(const llm_tokenizer *tokenizer, const char *path)
+{
+    struct memory *memory = &tokenizer->context->memory;
+    char *json = NULL;
+    char *config = NULL;
+    llm_status status = LLM_E_NOMEM;
+
+    if (!file_is_directory(path))
+        return save_text(tokenizer, path, tokenizer_write_json);
+    json = file_join(memory, path, "tokenizer.json");
+    config = file_join(memory, path, "tokenizer_config.json");
+    if (json && config)
+        status = save_text(tokenizer, json, tokenizer_write_json);
+    if (!status)
+        status = save_text(tokenizer, config, huggingface_write_config);
+    memory_release(memory, json);
+    memory_release(memory, config);
+    return status;
+}
