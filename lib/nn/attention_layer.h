@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Attention of a packed batch to itself and, when the batch has a cache, to the past: the one call
+ * a model makes for training, prefill and decoding.
+ */
+#ifndef NN_ATTENTION_LAYER_H
+#define NN_ATTENTION_LAYER_H
+
+#include "graph/cx.h"
+#include "nn/batch.h"
+
+struct attention {
+    int32_t heads, kv_heads, head_dim;
+    float scale;
+    float dropout; /* in training */
+};
+
+/* q [N, H * d], k and v [N, K * d], rows may be strided -> [N, H * d]. `layer` counts from 0: which
+ * pages of the cache. With a cache, k and v are appended to the sequences' reserved room. */
+llm_tensor *attention_forward(struct cx *cx, const struct attention *attention,
+                              const struct batch *batch, int32_t layer, llm_tensor *q,
+                              llm_tensor *k, llm_tensor *v);
+
+#endif
