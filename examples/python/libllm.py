@@ -1,0 +1,530 @@
+# SPDX-License-Identifier: MIT
+"""libllm for Python: ctypes on the shared library, nothing compiled.
+
+    import libllm
+    tokenizer = libllm.Tokenizer.train(["book.txt"], vocab_size=2048)
+    model = libllm.Model.new(vocab_size=tokenizer.vocab_size, n_layer=4, n_embd=128, n_head=4)
+    libllm.train(model, libllm.Dataset.from_files(tokenizer, ["book.txt"]), steps=500)
+    print(libllm.generate(model, tokenizer, "In the beginning", temperature=0.8))
+
+The library is found through LIBLLM (a path), the folder of this file, the build folder of a checkout,
+or the system's search path. Structs mirror the public header; tests compare them with it.
+"""
+import ctypes as c
+import ctypes.util
+import json
+import os
+import pathlib
+
+__all__ = ["Context", "Dataset", "Error", "Model", "Session", "Tensor", "Tokenizer", "Trainer",
+           "generate", "train", "version"]
+
+
+def _find():
+    here = pathlib.Path(__file__).resolve().parent
+    names = [os.environ.get("LIBLLM"), here / "libllm.so"]
+    names += [here.parents[1] / build / "lib" / "libllm.so" for build in ("build", "build-tests")]
+    for name in names:
+        if name and pathlib.Path(name).exists():
+            return str(name)
+    return ctypes.util.find_library("llm") or "libllm.so"
+
+
+_lib = c.CDLL(_find())
+_p, _pp, _size, _i32, _i64, _u64, _f64 = (c.c_void_p, c.POINTER(c.c_void_p), c.c_size_t, c.c_int32,
+                                          c.c_int64, c.c_uint64, c.c_double)
+PROGRESS = c.CFUNCTYPE(_i32, _p, _f64)
+TOKEN = c.CFUNCTYPE(_i32, _p, _p)
+STAGE = c.CFUNCTYPE(_i32, _p, c.c_char_p, _u64, _u64)
+
+
+class Error(Exception):
+    """A call failed; str() is the library's message, .name its status, for example LLM_E_IO."""
+
+    def __init__(self, status):
+        super().__init__(_lib.llm_last_error().decode("utf-8", "replace"))
+        self.status = status
+        self.name = _lib.llm_status_name(status).decode()
+
+
+def _check(status):
+    if status != 0:
+        raise Error(status)
+
+
+def _declare(name, result, *arguments):
+    function = getattr(_lib, name)
+    function.restype, function.argtypes = result, arguments
+
+
+_declare("llm_last_error", c.c_char_p)
+_declare("llm_status_name", c.c_char_p, _i32)
+_declare("llm_version_string", c.c_char_p)
+
+
+def version():
+    return _lib.llm_version_string().decode()
+
+
+class ContextOptions(c.Structure):
+    _fields_ = [("struct_size", _size), ("alloc", _p), ("release", _p), ("alloc_user", _p),
+                ("log", _p), ("log_user", _p), ("memory_limit", _u64), ("seed", _u64),
+                ("log_level", _i32), ("threads", _i32), ("isa", _i32), ("reserved", _i32)]
+
+
+class TrainTokenizerOptions(c.Structure):
+    _fields_ = [("struct_size", _size), ("special_tokens", c.POINTER(c.c_char_p)),
+                ("special_count", _size), ("unknown_token", c.c_char_p), ("progress", STAGE),
+                ("progress_user", _p), ("min_frequency", _i64), ("kind", _i32),
+                ("vocab_size", _i32), ("split", _i32), ("reserved", _i32)]
+
+
+class EncodeOptions(c.Structure):
+    _fields_ = [("struct_size", _size), ("parse_special", _i32), ("add_special", _i32)]
+
+
+class DecodeOptions(c.Structure):
+    _fields_ = [("struct_size", _size), ("skip_special", _i32), ("replace_invalid", _i32)]
+
+
+class TokenChoice(c.Structure):
+    _fields_ = [("id", _i32), ("logprob", c.c_float)]
+
+
+class Token(c.Structure):
+    _fields_ = [("text", _p), ("text_size", _size), ("top", c.POINTER(TokenChoice)),
+                ("top_count", _size), ("index", _i64), ("id", _i32), ("logprob", c.c_float)]
+
+
+class GenerateOptions(c.Structure):
+    _fields_ = [("struct_size", _size), ("max_tokens", _i64), ("seed", _u64), ("temperature", _f64),
+                ("top_p", _f64), ("min_p", _f64), ("typical_p", _f64), ("repetition_penalty", _f64),
+                ("frequency_penalty", _f64), ("presence_penalty", _f64), ("repetition_window", _i64),
+                ("bias_ids", c.POINTER(_i32)), ("bias_values", c.POINTER(c.c_float)),
+                ("bias_count", _size), ("stop_ids", c.POINTER(_i32)), ("stop_id_count", _size),
+                ("stop_strings", c.POINTER(c.c_char_p)), ("stop_string_count", _size),
+                ("on_token", TOKEN), ("on_token_user", _p), ("top_k", _i32), ("top_logprobs", _i32),
+                ("ignore_eos", _i32), ("keep_special", _i32)]
+
+
+def _options(struct, init, **values):
+    """An options struct with the library's defaults and the given fields set."""
+    options = struct()
+    _declare(init, _i32, c.POINTER(struct), _size)
+    _check(getattr(_lib, init)(c.byref(options), c.sizeof(options)))
+    for name, value in values.items():
+        if name not in dict(struct._fields_):
+            raise TypeError(f"unknown option {name!r}")
+        setattr(options, name, value)
+    return options
+
+
+def _texts(values):
+    """A C array of strings, and what keeps it alive."""
+    raw = [os.fsencode(v) if isinstance(v, os.PathLike) else str(v).encode() for v in values]
+    return (c.c_char_p * max(len(raw), 1))(*raw)
+
+
+class _Handle:
+    """Owns one handle; _free names the function that gives it back."""
+    _free = ""
+
+    def __init__(self, pointer):
+        self._as_parameter_ = pointer
+
+    def close(self):
+        """Give the handle back now, instead of when Python forgets the object."""
+        pointer = getattr(self, "_as_parameter_", None)
+        if pointer and pointer.value:
+            getattr(_lib, self._free)(pointer)
+            self._as_parameter_ = None
+
+    def __del__(self):
+        self.close()
+
+
+class Context(_Handle):
+    """Threads, seed, limits. Functions that are given none share one default context."""
+    _free = "llm_context_free"
+    _default = None
+
+    def __init__(self, **options):
+        pointer = _p()
+        _check(_lib.llm_context_new(
+            c.byref(pointer), c.byref(_options(ContextOptions, "llm_context_options_init", **options))))
+        super().__init__(pointer)
+
+    @classmethod
+    def default(cls):
+        if cls._default is None:
+            cls._default = cls()
+        return cls._default
+
+    @property
+    def description(self):
+        return _lib.llm_context_description(self).decode()
+
+
+_declare("llm_context_new", _i32, _pp, c.POINTER(ContextOptions))
+_declare("llm_context_free", None, _p)
+_declare("llm_context_description", c.c_char_p, _p)
+
+
+class Tokenizer(_Handle):
+    _free = "llm_tokenizer_free"
+    KINDS = {"bpe": 1, "characters": 2, "bytes": 3}
+    SPLITS = {"none": 0, "gpt2": 1, "cl100k": 2, "qwen2": 3, "o200k": 4}
+
+    @classmethod
+    def load(cls, path, context=None):
+        pointer = _p()
+        _check(_lib.llm_tokenizer_load(c.byref(pointer), context or Context.default(),
+                                       os.fsencode(path)))
+        return cls(pointer)
+
+    @classmethod
+    def train(cls, files, kind="bpe", vocab_size=8192, split="cl100k", special=("<|endoftext|>",),
+              context=None, **more):
+        pointer, paths, specials = _p(), _texts(files), _texts(special)
+        options = _options(TrainTokenizerOptions, "llm_tokenizer_train_options_init",
+                           kind=cls.KINDS[kind], vocab_size=vocab_size, split=cls.SPLITS[split],
+                           special_tokens=specials, special_count=len(special), **more)
+        _check(_lib.llm_tokenizer_train_files(c.byref(pointer), context or Context.default(), paths,
+                                              len(files), c.byref(options)))
+        return cls(pointer)
+
+    def save(self, path):
+        _check(_lib.llm_tokenizer_save(self, os.fsencode(path)))
+
+    @property
+    def vocab_size(self):
+        return _lib.llm_tokenizer_vocab_size(self)
+
+    def encode(self, text, parse_special=False):
+        data = text.encode() if isinstance(text, str) else bytes(text)
+        count, room = _size(), _lib.llm_tokenizer_max_tokens(self, len(data))
+        ids = (_i32 * max(room, 1))()
+        options = _options(EncodeOptions, "llm_encode_options_init", parse_special=parse_special)
+        _check(_lib.llm_tokenizer_encode(ids, room, c.byref(count), self, data, len(data),
+                                         c.byref(options)))
+        return ids[:count.value]
+
+    def decode_bytes(self, ids, skip_special=False):
+        array, size = (_i32 * max(len(ids), 1))(*ids), _size()
+        options = _options(DecodeOptions, "llm_decode_options_init", skip_special=skip_special)
+        arguments = (c.byref(size), self, array, len(ids), c.byref(options))
+        status = _lib.llm_tokenizer_decode(None, 0, *arguments)
+        if status not in (0, -8):  # LLM_E_BUFFER: the size is known now
+            raise Error(status)
+        text = c.create_string_buffer(size.value + 1)
+        _check(_lib.llm_tokenizer_decode(text, size.value + 1, *arguments))
+        return text.raw[:size.value]
+
+    def decode(self, ids, skip_special=False):
+        return self.decode_bytes(ids, skip_special).decode("utf-8", "replace")
+
+
+_declare("llm_tokenizer_load", _i32, _pp, _p, c.c_char_p)
+_declare("llm_tokenizer_train_files", _i32, _pp, _p, c.POINTER(c.c_char_p), _size,
+         c.POINTER(TrainTokenizerOptions))
+_declare("llm_tokenizer_save", _i32, _p, c.c_char_p)
+_declare("llm_tokenizer_vocab_size", _i32, _p)
+_declare("llm_tokenizer_max_tokens", _size, _p, _size)
+_declare("llm_tokenizer_encode", _i32, c.POINTER(_i32), _size, c.POINTER(_size), _p, c.c_char_p,
+         _size, c.POINTER(EncodeOptions))
+_declare("llm_tokenizer_decode", _i32, c.c_char_p, _size, c.POINTER(_size), _p, c.POINTER(_i32),
+         _size, c.POINTER(DecodeOptions))
+_declare("llm_tokenizer_free", None, _p)
+
+
+class Tensor:
+    """A borrowed tensor of a model; numpy(copy=False) shares its memory."""
+    TYPES = {0: ("<f4", 4), 1: ("<f2", 2), 3: ("<f8", 8), 4: ("i1", 1), 5: ("u1", 1), 6: ("<i2", 2),
+             7: ("<i4", 4), 8: ("<i8", 8), 9: ("?", 1)}
+
+    def __init__(self, pointer, owner):
+        self._as_parameter_, self._owner = _p(pointer), owner
+
+    @property
+    def shape(self):
+        return tuple(_lib.llm_tensor_size(self, i)
+                     for i in range(_lib.llm_tensor_dimensions(self)))
+
+    def numpy(self):
+        import numpy
+        kind, size = self.TYPES[_lib.llm_tensor_dtype(self)]
+        count = _lib.llm_tensor_count(self)
+        memory = (c.c_char * (count * size)).from_address(_lib.llm_tensor_data(self))
+        memory.owner = self._owner
+        return numpy.frombuffer(memory, kind).reshape(self.shape)
+
+
+_declare("llm_tensor_size", _i64, _p, _i32)
+_declare("llm_tensor_dimensions", _i32, _p)
+_declare("llm_tensor_dtype", _i32, _p)
+_declare("llm_tensor_count", _i64, _p)
+_declare("llm_tensor_data", _p, _p)
+
+
+class Model(_Handle):
+    _free = "llm_model_free"
+
+    @classmethod
+    def new(cls, config=None, context=None, **fields):
+        """A fresh model from config.json text or a dict, or from fields of GPT-2's configuration."""
+        if not isinstance(config, str):
+            config = json.dumps({"model_type": "gpt2", **(config or {}), **fields})
+        pointer, text = _p(), config.encode()
+        _check(_lib.llm_model_new(c.byref(pointer), context or Context.default(), text, len(text),
+                                  None))
+        return cls(pointer)
+
+    @classmethod
+    def load(cls, directory, context=None):
+        pointer = _p()
+        _check(_lib.llm_model_load(c.byref(pointer), context or Context.default(),
+                                   os.fsencode(directory), None))
+        return cls(pointer)
+
+    def save(self, directory):
+        _check(_lib.llm_model_save(self, os.fsencode(directory), None))
+
+    @property
+    def config(self):
+        return json.loads(_lib.llm_model_config(self).decode())
+
+    @property
+    def parameters(self):
+        return _lib.llm_model_parameters(self)
+
+    def tensors(self):
+        """{name: Tensor} of all parameters."""
+        return {_lib.llm_model_tensor_name(self, i).decode():
+                Tensor(_lib.llm_model_tensor(self, i), self)
+                for i in range(_lib.llm_model_tensor_count(self))}
+
+    def logits(self, ids):
+        """[len(ids)][vocabulary] scores, as a numpy array if numpy is there, else lists."""
+        array, needed = (_i32 * max(len(ids), 1))(*ids), _size()
+        room = len(ids) * _lib.llm_model_vocabulary(self)
+        out = (c.c_float * max(room, 1))()
+        _check(_lib.llm_model_logits(out, room, c.byref(needed), self, array, len(ids)))
+        width = room // max(len(ids), 1)
+        try:
+            import numpy
+            return numpy.frombuffer(out, "<f4")[:room].reshape(len(ids), width)
+        except ImportError:
+            return [out[i * width:(i + 1) * width] for i in range(len(ids))]
+
+
+_declare("llm_model_new", _i32, _pp, _p, c.c_char_p, _size, _p)
+_declare("llm_model_load", _i32, _pp, _p, c.c_char_p, _p)
+_declare("llm_model_save", _i32, _p, c.c_char_p, _p)
+_declare("llm_model_config", c.c_char_p, _p)
+_declare("llm_model_parameters", _i64, _p)
+_declare("llm_model_vocabulary", _i64, _p)
+_declare("llm_model_tensor_count", _size, _p)
+_declare("llm_model_tensor_name", c.c_char_p, _p, _size)
+_declare("llm_model_tensor", _p, _p, _size)
+_declare("llm_model_logits", _i32, c.POINTER(c.c_float), _size, c.POINTER(_size), _p,
+         c.POINTER(_i32), _size)
+_declare("llm_model_free", None, _p)
+
+
+class Session(_Handle):
+    """One text in progress: append, generate, rewind, fork."""
+    _free = "llm_session_free"
+
+    def __init__(self, model, tokenizer=None):
+        pointer = _p()
+        _check(_lib.llm_session_new(c.byref(pointer), model, tokenizer, None))
+        super().__init__(pointer)
+
+    def append(self, text_or_ids):
+        if isinstance(text_or_ids, str):
+            data = text_or_ids.encode()
+            _check(_lib.llm_session_append_text(self, data, len(data), None))
+        else:
+            ids = (_i32 * max(len(text_or_ids), 1))(*text_or_ids)
+            _check(_lib.llm_session_append(self, ids, len(text_or_ids)))
+
+    def generate(self, on_token=None, stop=(), **options):
+        """The new text. on_token(text, id, logprob) sees it come and returns True to stop."""
+        raised = []
+
+        def call(_user, pointer):
+            try:
+                token = c.cast(pointer, c.POINTER(Token)).contents
+                text = c.string_at(token.text, token.text_size).decode()
+                return 1 if on_token(text, token.id, token.logprob) else 0
+            except BaseException as error:  # an exception must not cross C frames
+                raised.append(error)
+                return 1
+
+        strings = _texts(stop)
+        struct = _options(GenerateOptions, "llm_generate_options_init", stop_strings=strings,
+                          stop_string_count=len(stop), **options)
+        if on_token:
+            struct.on_token = TOKEN(call)
+        status = _lib.llm_session_generate(self, c.byref(struct))
+        if raised:
+            raise raised[0]
+        if status != -10 or not on_token:  # LLM_E_CANCELLED: on_token asked for it
+            _check(status)
+        size = _size()
+        return c.string_at(_lib.llm_session_text(self, c.byref(size)), size.value).decode()
+
+    @property
+    def ids(self):
+        count = _size()
+        array = _lib.llm_session_ids(self, c.byref(count))
+        return array[:count.value] if count.value else []
+
+    def rewind(self, length):
+        _check(_lib.llm_session_rewind(self, length))
+
+    def fork(self):
+        pointer, other = _p(), Session.__new__(Session)
+        _check(_lib.llm_session_fork(c.byref(pointer), self))
+        _Handle.__init__(other, pointer)
+        return other
+
+
+_declare("llm_session_new", _i32, _pp, _p, _p, _p)
+_declare("llm_session_append_text", _i32, _p, c.c_char_p, _size, _p)
+_declare("llm_session_append", _i32, _p, c.POINTER(_i32), _size)
+_declare("llm_session_generate", _i32, _p, c.POINTER(GenerateOptions))
+_declare("llm_session_text", _p, _p, c.POINTER(_size))
+_declare("llm_session_ids", c.POINTER(_i32), _p, c.POINTER(_size))
+_declare("llm_session_rewind", _i32, _p, _i64)
+_declare("llm_session_fork", _i32, _pp, _p)
+_declare("llm_session_free", None, _p)
+
+
+class DatasetOptions(c.Structure):
+    _fields_ = [("struct_size", _size), ("validation_fraction", _f64), ("test_fraction", _f64),
+                ("validation_files", c.POINTER(c.c_char_p)), ("validation_count", _size),
+                ("cache", c.c_char_p), ("cache_key", c.c_char_p), ("progress", PROGRESS),
+                ("progress_user", _p), ("append_eos", _i32), ("parse_special", _i32),
+                ("invalid_text", _i32), ("split_by_document", _i32)]
+
+
+class TrainProgress(c.Structure):
+    """step, loss, validation_loss (NaN: none), tokens_per_second, seconds_left, ..."""
+    _fields_ = [("struct_size", _size), ("step", _i64), ("steps", _i64), ("tokens", _i64),
+                ("loss", _f64), ("validation_loss", _f64), ("learning_rate", _f64),
+                ("gradient_norm", _f64), ("tokens_per_second", _f64), ("seconds", _f64),
+                ("seconds_left", _f64)]
+
+
+TRAIN_PROGRESS = c.CFUNCTYPE(_i32, _p, c.POINTER(TrainProgress))
+
+
+class TrainerOptions(c.Structure):
+    _fields_ = [("struct_size", _size), ("output", c.c_char_p), ("progress", TRAIN_PROGRESS),
+                ("progress_user", _p), ("seed", _u64)] + \
+        [(name, _i64) for name in ("steps", "warmup_steps", "decay_steps", "eval_interval",
+                                   "eval_batches", "log_interval", "checkpoint_interval",
+                                   "statistics_interval")] + \
+        [(name, _f64) for name in ("epochs", "learning_rate", "min_learning_rate", "weight_decay",
+                                   "beta1", "beta2", "epsilon", "momentum", "clip_norm", "dropout",
+                                   "label_smoothing")] + \
+        [(name, _i32) for name in ("batch", "block", "accumulation", "optimizer", "nesterov",
+                                   "schedule", "order", "separate_documents",
+                                   "gradient_checkpointing", "keep_checkpoints", "patience",
+                                   "keep_best", "tensorboard", "reserved")]
+
+
+class Dataset(_Handle):
+    """Token ids with a training, a validation and a test part (0, 1, 2)."""
+    _free = "llm_dataset_free"
+
+    @classmethod
+    def from_files(cls, tokenizer, files, context=None, **options):
+        pointer, paths = _p(), _texts(files)
+        struct = _options(DatasetOptions, "llm_dataset_options_init", **options)
+        _check(_lib.llm_dataset_from_files(c.byref(pointer), context or Context.default(), tokenizer,
+                                           paths, len(files), c.byref(struct)))
+        return cls(pointer)
+
+    def tokens(self, part=0):
+        return _lib.llm_dataset_tokens(self, part)
+
+
+_declare("llm_dataset_from_files", _i32, _pp, _p, _p, c.POINTER(c.c_char_p), _size,
+         c.POINTER(DatasetOptions))
+_declare("llm_dataset_tokens", _i64, _p, _i32)
+_declare("llm_dataset_free", None, _p)
+
+
+class Trainer(_Handle):
+    """A training run; it has the model to itself until it is deleted."""
+    _free = "llm_trainer_free"
+    SCHEDULES = {"constant": 0, "linear": 1, "cosine": 2, "wsd": 3}
+
+    def __init__(self, model, dataset, on_step=None, output=None, schedule="cosine", **options):
+        pointer, raised = _p(), []
+
+        def call(_user, progress):
+            try:
+                return 1 if on_step(progress.contents) else 0
+            except BaseException as error:  # an exception must not cross C frames
+                raised.append(error)
+                return 1
+
+        self._raised = raised
+        self._call = TRAIN_PROGRESS(call) if on_step else TRAIN_PROGRESS()
+        struct = _options(TrainerOptions, "llm_trainer_options_init", progress=self._call,
+                          schedule=self.SCHEDULES[schedule], **options)
+        if output is not None:
+            struct.output = os.fsencode(output)
+        _check(_lib.llm_trainer_new(c.byref(pointer), model, dataset, c.byref(struct)))
+        super().__init__(pointer)
+
+    def resume(self, directory=None):
+        _check(_lib.llm_trainer_resume(self, os.fsencode(directory) if directory else None))
+
+    def run(self):
+        """True when the run is complete, False when on_step stopped it."""
+        status = _lib.llm_trainer_run(self)
+        if self._raised:
+            raise self._raised.pop()
+        if status == -10:  # LLM_E_CANCELLED
+            return False
+        _check(status)
+        return True
+
+    def step(self):
+        progress = TrainProgress()
+        _check(_lib.llm_trainer_step(self, c.byref(progress), c.sizeof(progress)))
+        return progress
+
+    @property
+    def best_loss(self):
+        return _lib.llm_trainer_best_loss(self)
+
+
+_declare("llm_trainer_new", _i32, _pp, _p, _p, c.POINTER(TrainerOptions))
+_declare("llm_trainer_resume", _i32, _p, c.c_char_p)
+_declare("llm_trainer_run", _i32, _p)
+_declare("llm_trainer_step", _i32, _p, c.POINTER(TrainProgress), _size)
+_declare("llm_trainer_best_loss", _f64, _p)
+_declare("llm_trainer_free", None, _p)
+
+
+def train(model, dataset, on_step=None, **options):
+    """Train in place. on_step(progress) sees every step and returns True to stop.
+    Returns the best validation loss (NaN if there was no evaluation)."""
+    trainer = Trainer(model, dataset, on_step, **options)
+    try:
+        trainer.run()
+        return trainer.best_loss
+    finally:
+        trainer.close()
+
+
+def generate(model, tokenizer, prompt, **options):
+    """Prompt in, continuation out."""
+    session = Session(model, tokenizer)
+    session.append(prompt)
+    return session.generate(**options)

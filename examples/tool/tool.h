@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What the commands of the tool share. Each command is one file with one function.
+ */
+#ifndef TOOL_H
+#define TOOL_H
+
+#include "args.h"
+
+#include <llm.h>
+#include <signal.h>
+
+/* Commands: arguments after the command's name; the result is the exit status. */
+int command_train(int argc, char **argv);
+int command_generate(int argc, char **argv);
+int command_tokenize(int argc, char **argv);
+int command_train_tokenizer(int argc, char **argv);
+int command_info(int argc, char **argv);
+
+/* Prints "llm COMMAND: what failed" for the last error of the library; returns 1. */
+int tool_fail(const char *command);
+
+/* A context with the given number of threads (0: all cores) and seed, warnings going to stderr. */
+llm_status tool_context(llm_context **out, int64_t threads, int64_t seed);
+
+/* Whole file, or standard input for "-". NULL after a message on stderr; free() it. */
+char *tool_read_file(const char *path, size_t *size_out);
+
+/* Progress on stderr: a bar that is redrawn on a terminal; elsewhere a line every ten percent. */
+struct progress {
+    const char *label;
+    double last_fraction; /* -1: nothing drawn yet */
+    double last_drawn;    /* seconds */
+};
+void progress_start(struct progress *progress, const char *label);
+void progress_show(struct progress *progress, double fraction, const char *detail);
+void progress_end(struct progress *progress);
+int progress_is_terminal(void);
+
+/* Seconds of a monotonic clock. */
+double tool_seconds(void);
+
+/* 1 after Ctrl-C or SIGTERM. The first one asks the running work to stop in good order; a second
+ * one ends the program. tool_on_interrupt() sets what else the first one does. */
+extern volatile sig_atomic_t tool_interrupted;
+void tool_catch_interrupt(void (*action)(void));
+
+#endif
