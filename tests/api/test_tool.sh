@@ -1,0 +1,81 @@
+#!/bin/sh
+# The tool and the examples as a user runs them, on the project's own documentation as text.
+# Usage: test_tool.sh ROOT BUILD_EXAMPLES_DIR
+set -eu
+root=$1
+bin=$2
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+cd "$dir"
+cat "$root"/README.md "$root"/doc/*.md > text.txt
+llm=$bin/llm
+
+fail() { echo "FAIL: $*" >&2; exit 1; }
+# refuses EXPECTED_TEXT COMMAND...: must fail, with the text on stderr
+refuses() {
+    expected=$1
+    shift
+    if "$@" >out.txt 2>err.txt; then fail "accepted: $*"; fi
+    grep -q -- "$expected" err.txt || { cat err.txt; fail "no \"$expected\" from: $*"; }
+}
+
+"$llm" --help | grep -q train-tokenizer || fail "--help"
+for command in train generate tokenize train-tokenizer info; do
+    "$llm" $command --help | grep -q -- "--help" || fail "$command --help"
+done
+"$llm" --version | grep -q '^libllm [0-9]' || fail "--version"
+
+"$llm" train-tokenizer text.txt --vocab-size 512 --out tokenizer
+"$llm" tokenize --tokenizer tokenizer --text 'a "quoted" line' | grep -q '"a"' || fail "tokenize"
+ids=$("$llm" tokenize --tokenizer tokenizer --ids text.txt)
+echo "$ids" | "$llm" tokenize --tokenizer tokenizer --decode > back.txt
+cmp text.txt back.txt || fail "ids do not decode to the text"
+
+train="$llm train text.txt --tokenizer tokenizer --layers 2 --heads 2 --width 32 --context 32
+    --batch 4 --steps 30 --eval-interval 10 --checkpoint-interval 10 --seed 7"
+$train --out model >log.txt 2>progress.txt
+grep -q 'best validation loss' log.txt || fail "train reports no validation loss"
+grep -q 'tokens/s' progress.txt || fail "train shows no progress"
+for file in config.json model.safetensors tokenizer.json metrics.jsonl loss.svg; do
+    [ -s model/$file ] || fail "model/$file is missing"
+done
+ls model/events.out.tfevents.* >/dev/null || fail "no TensorBoard events"
+[ "$(wc -l < model/metrics.jsonl)" -ge 3 ] || fail "too few metrics"
+
+# Stopped by a signal and resumed, the run ends with the same bytes.
+$train --out again >/dev/null 2>&1 &
+pid=$!
+sleep 0.3
+kill -INT $pid 2>/dev/null || true
+wait $pid || true
+$train --out again --resume >/dev/null 2>&1 || $train --out again >/dev/null 2>&1
+cmp model/model.safetensors again/model.safetensors || fail "the resumed run differs"
+
+"$llm" info model | grep -q gpt2 || fail "info"
+"$llm" info | grep -q libllm || fail "info without arguments"
+"$llm" generate --model model --prompt "The " --max-tokens 20 --seed 1 --quiet > one.txt
+"$llm" generate --model model --prompt "The " --max-tokens 20 --seed 1 --quiet > two.txt
+cmp one.txt two.txt || fail "the same seed wrote different text"
+[ -s one.txt ] || fail "nothing was generated"
+
+refuses "no-such-file" "$llm" train no-such-file --out x
+refuses "unknown option" "$llm" train text.txt --no-such-option
+refuses "outside" "$llm" generate --model model --temperature -1
+refuses "out is missing" "$llm" train text.txt
+refuses "config.json" "$llm" generate --model no-such-model
+refuses "unknown command" "$llm" no-such-command
+refuses "n_head" "$llm" train text.txt --heads 3 --width 32 --out x
+head -c 1000 /dev/urandom > noise.bin
+refuses "noise.bin: .*UTF-8" "$llm" train noise.bin --out x
+: > empty.txt
+refuses "" "$llm" train empty.txt --out x
+
+"$bin"/embed model "The " | grep -q '^The ' || fail "embed"
+refuses "embed:" "$bin"/embed no-such-model
+[ ! -x "$bin"/embed_cpp ] || "$bin"/embed_cpp model "The " | grep -q '^The ' || fail "embed.cpp"
+"$bin"/micrograd graph.dot | grep -q 'do/dw1 = 1.000000' || fail "micrograd"
+grep -q digraph graph.dot || fail "micrograd's graph"
+cat "$root"/lib/graph/*.c > code.txt
+"$bin"/mlp text.txt code.txt > mlp.txt || fail "mlp"
+awk '/test accuracy/ {exit !($3 > 90)}' mlp.txt || { cat mlp.txt; fail "mlp learned too little"; }
+echo "the tool and the examples work"
