@@ -34,8 +34,17 @@ static llm_status read_added_flags(const json_t *item, unsigned *flags_out)
     return status;
 }
 
-static int32_t find_content(const llm_tokenizer *tokenizer, const char *content, size_t size)
+/* The model's id for an added token; where bytes and literal text both have one (" " as itself and
+ * as the byte), that of the file. */
+static int32_t find_content(const llm_tokenizer *tokenizer, int64_t id, const char *content,
+                            size_t size)
 {
+    const struct vocab *vocab = &tokenizer->vocab;
+
+    if (vocab_has(vocab, id) && (vocab->flags[id] & VOCAB_LITERAL) &&
+        vocab->entries[id].size == size &&
+        memcmp(vocab_bytes(vocab, (int32_t)id), content, size) == 0)
+        return (int32_t)id;
     return tokenizer->algorithm == &algorithm_bpe
                ? vocab_find_spelled(&tokenizer->vocab, content, size)
                : vocab_find(&tokenizer->vocab, content, size);
@@ -61,7 +70,7 @@ static llm_status read_added(llm_tokenizer *tokenizer, const json_t *item, int64
     if (id >= limit)
         return status_set(LLM_E_RANGE, "id %lld is far outside the vocabulary", (long long)id);
     vocab_flags = VOCAB_ADDED | (flags & ADDED_SPECIAL ? VOCAB_SPECIAL : 0u);
-    known = find_content(tokenizer, text, size);
+    known = find_content(tokenizer, id, text, size);
     if (known >= 0 && known != id)
         return status_set(LLM_E_FORMAT, "\"%.60s\" has id %lld, but %d in the model's vocabulary",
                           text, (long long)id, (int)known);
