@@ -8,6 +8,7 @@
 #include "llm/tokenizer.h"
 #include "llm/model.h"
 #include "llm/session.h"
+#include "llm/task.h"
 #include "llm/optimizer.h"
 #include "llm/dataset.h"
 #include "llm/trainer.h"

@@ -81,7 +81,9 @@ llm_status session_new(llm_session **out, llm_model *model, llm_tokenizer *token
     llm_status status;
 
     *out = NULL;
-    status = kv_cache_new(&cache, model->context, &shape);
+    status = model_check_causal(model);
+    if (!status)
+        status = kv_cache_new(&cache, model->context, &shape);
     if (!status)
         status = session_make(out, model, tokenizer, cache);
     kv_cache_release(cache);

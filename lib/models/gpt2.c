@@ -8,6 +8,7 @@
 #include "models/arch.h"
 
 #include "graph/op.h"
+#include "models/head.h"
 #include "nn/activation.h"
 #include "nn/attention_layer.h"
 #include "nn/layer_norm.h"
@@ -285,7 +286,7 @@ static void declare(llm_model *model, struct gpt2 *gpt2, const struct config *co
     layer_norm_declare(&gpt2->final_norm, params, config->dim, config->bias, (float)config->epsilon,
                        "transformer.ln_f", "output_norm");
     table.shape[0] = config->vocabulary;
-    model->output = config->tied
+    model->output = config->tied || !model_has_lm_head(model)
                         ? gpt2->tokens
                         : params_declare(params, &table, "output.weight", "lm_head.weight");
 }

@@ -5,6 +5,7 @@
 #include "models/model.h"
 
 #include "graph/op.h"
+#include "models/head.h"
 
 #include <string.h>
 
@@ -22,7 +23,7 @@ static llm_status write_config(llm_model *model)
     json_t *names = json_array();
     llm_status status = LLM_E_NOMEM;
 
-    if (!copy || !names || json_array_append_new(names, json_string(model->arch->class_name)) ||
+    if (!copy || !names || json_array_append_new(names, json_string(model->head.class_name)) ||
         json_object_set(copy, "architectures", names)) {
         status = status_set(LLM_E_NOMEM, "out of memory");
         goto done;
@@ -78,7 +79,11 @@ llm_status model_new(llm_model **out, llm_context *context, const char *config, 
     if (!status) {
         status = read_architecture(model);
         if (!status)
+            status = head_read(model);
+        if (!status)
             status = model->arch->create(model);
+        if (!status)
+            status = head_declare(model);
         if (!status)
             status = write_config(model);
         status = status_prefix(status, "%s", what);
@@ -154,6 +159,13 @@ llm_status model_check(const llm_model *model, const struct batch *batch)
     return batch_check(batch, model->vocabulary, model->context_length);
 }
 
+llm_status model_check_causal(const llm_model *model)
+{
+    if (model->head.kind == LLM_HEAD_CAUSAL_LM && !model->arch->bidirectional)
+        return LLM_OK;
+    return status_set(LLM_E_UNSUPPORTED, "%s does not continue texts", model->head.class_name);
+}
+
 llm_tensor *model_hidden(struct cx *cx, const llm_model *model, const struct batch *batch)
 {
     return model->arch->hidden(cx, model, batch);
@@ -161,6 +173,11 @@ llm_tensor *model_hidden(struct cx *cx, const llm_model *model, const struct bat
 
 llm_tensor *model_logits(struct cx *cx, const llm_model *model, llm_tensor *hidden)
 {
+    if (!model_has_lm_head(model))
+        return cx_fail(cx, LLM_E_UNSUPPORTED, "%s has no language-model head",
+                       model->head.class_name);
+    if (model->arch->logits)
+        return model->arch->logits(cx, model, hidden);
     return op_linear(cx, hidden, model->output, NULL);
 }
 
@@ -169,7 +186,12 @@ llm_tensor *model_loss(struct cx *cx, const llm_model *model, const struct batch
 {
     struct cross_entropy_options options = {
         .ignore_index = -100, .label_smoothing = label_smoothing, .reduction = REDUCE_MEAN};
+    llm_tensor *hidden;
 
-    return op_linear_cross_entropy(cx, model_hidden(cx, model, batch), model->output, targets,
-                                   &options);
+    if (!model_has_lm_head(model) && model->head.kind != LLM_HEAD_TOKENS)
+        return cx_fail(cx, LLM_E_UNSUPPORTED, "%s has no loss by token", model->head.class_name);
+    hidden = model_hidden(cx, model, batch);
+    if (model->head.kind == LLM_HEAD_TOKENS || model->arch->logits)
+        return op_cross_entropy(cx, model_head(cx, model, batch, hidden), targets, &options);
+    return op_linear_cross_entropy(cx, hidden, model->output, targets, &options);
 }

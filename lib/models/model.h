@@ -10,16 +10,18 @@
 
 #include "base/json.h"
 #include "graph/cx.h"
-#include "llm/model.h"
+#include "llm/task.h"
 #include "nn/batch.h"
+#include "nn/cross_attention.h"
+#include "nn/linear.h"
 #include "nn/params.h"
 
 enum { MODEL_CONFIG_LIMIT = 16 << 20 }; /* bytes of a config.json */
 
-/* One architecture: a row of the table in arch.c. */
+/* One architecture: a row of the table in arch.c. A decoder needs the first part only. */
 struct arch {
     const char *name;       /* "model_type" in config.json, for example "gpt2" */
-    const char *class_name; /* of "architectures" in a config.json that is saved */
+    const char *class_name; /* of "architectures" in config.json when it has none; head.c */
     const char *prefix;     /* of parameter names, which a file may leave out; or NULL */
     /* Reads model->config, fills the sizes below, allocates model->layout (in model->arena) and
      * declares every parameter. */
@@ -28,6 +30,37 @@ struct arch {
     llm_tensor *(*hidden)(struct cx *cx, const llm_model *model, const struct batch *batch);
     /* True for tensors of a file that carry no weights (masks, tables). NULL: none. */
     bool (*ignores)(const char *name);
+
+    /* Heads that create() declares and the hooks below run: bits 1 << LLM_HEAD_*. 0: a decoder,
+     * which declares the output matrix if model_has_lm_head(); head.c adds classification. */
+    uint32_t heads;
+    bool bidirectional; /* tokens see later ones: no sessions, no generating token by token */
+    /* Hidden rows [n, D] -> logits [n, V], when they are more than a product with model->output. */
+    llm_tensor *(*logits)(struct cx *cx, const llm_model *model, llm_tensor *hidden);
+    /* What the head says from all hidden states [N, D]; see model_head(). NULL: head.c does it. */
+    llm_tensor *(*head)(struct cx *cx, const llm_model *model, const struct batch *batch,
+                        llm_tensor *hidden);
+    /* [S, D] of the model's own pooler, for example BERT's; NULL: it has none. */
+    llm_tensor *(*pool)(struct cx *cx, const llm_model *model, const struct batch *batch,
+                        llm_tensor *hidden);
+    /* Encoder-decoders: final normalized states of the decoder for `batch`, which looks at what the
+     * encoder made (hidden() is the encoder); and the keys and values of it, once per source. */
+    llm_tensor *(*decode)(struct cx *cx, const llm_model *model, const struct batch *batch,
+                          const struct cross_memory *memory);
+    bool (*remember)(struct cx *cx, const llm_model *model, struct cross_memory *memory);
+    /* Another name under which files may hold a parameter: the `attempt`-th (from 0) is written to
+     * `other`; false: no more. */
+    bool (*alias)(char *other, size_t size, const char *name, int attempt);
+};
+
+/* What stands on top of the hidden states: the class in "architectures" (head.c). */
+struct head {
+    int32_t kind;             /* LLM_HEAD_* */
+    int32_t problem;          /* LLM_PROBLEM_* */
+    int64_t labels;           /* of the classes; 0: the head has none */
+    const char *const *names; /* [labels] */
+    char class_name[96];      /* as saved in "architectures" */
+    struct linear score;      /* [labels, D] of decoders */
 };
 
 struct llm_model {
@@ -47,6 +80,8 @@ struct llm_model {
     int32_t layers, heads, kv_heads, head_dim;
     llm_tensor *output; /* [V, D], the embedding if tied */
     float dropout;      /* training only, from the config */
+    struct head head;
+    int32_t decoder_start, end_token, pad_token; /* encoder-decoders; -1: none */
 };
 
 /* From config.json text: parameters declared, not initialized. `what` names the text in messages.
@@ -64,12 +99,15 @@ void model_unlock_exclusive(llm_model *model);
 
 /* LLM_OK when the batch fits the model. */
 llm_status model_check(const llm_model *model, const struct batch *batch);
+/* LLM_OK for models that continue texts token by token: what sessions need. */
+llm_status model_check_causal(const llm_model *model);
 
 /* Forward passes on a checked batch, whose arrays stay valid until cx is reset. */
 llm_tensor *model_hidden(struct cx *cx, const llm_model *model, const struct batch *batch);
-/* hidden rows [n, D] -> logits [n, V] */
+/* hidden rows [n, D] -> logits [n, V], of models with a language-model head */
 llm_tensor *model_logits(struct cx *cx, const llm_model *model, llm_tensor *hidden);
-/* Mean cross-entropy (nats) of targets [N], -100 ignored. */
+/* Mean cross-entropy (nats) of targets [N], -100 ignored: of tokens or, with a head for token
+ * classification, of labels. */
 llm_tensor *model_loss(struct cx *cx, const llm_model *model, const struct batch *batch,
                        const int32_t *targets, float label_smoothing);
 

@@ -82,3 +82,14 @@ llm_status batch_pack(struct batch *batch, struct arena *arena, const int32_t *i
     batch->offsets = offsets;
     return LLM_OK;
 }
+
+llm_status batch_set_types(struct batch *batch, struct arena *arena, const int32_t *types)
+{
+    int32_t *copy = arena_alloc(arena, (size_t)batch->tokens * sizeof *copy);
+
+    if (!copy)
+        return LLM_E_NOMEM;
+    memcpy(copy, types, (size_t)batch->tokens * sizeof *copy);
+    batch->types = copy;
+    return LLM_OK;
+}

@@ -14,6 +14,7 @@ struct batch {
     int64_t tokens;           /* N */
     const int32_t *ids;       /* [N] */
     const int32_t *positions; /* [N], of each token in its sequence */
+    const int32_t *types;     /* [N], which text of a pair a token belongs to; NULL: all 0 */
     int32_t segments;         /* S */
     const int32_t *offsets;   /* [S + 1]: sequence s holds tokens offsets[s] .. offsets[s+1]-1 */
     struct kv_cache
@@ -28,5 +29,8 @@ llm_status batch_check(const struct batch *batch, int64_t vocabulary, int64_t co
  * Everything is copied into the arena. */
 llm_status batch_pack(struct batch *batch, struct arena *arena, const int32_t *ids,
                       const size_t *lengths, size_t count);
+
+/* Sets batch->types to a copy of types[N]. */
+llm_status batch_set_types(struct batch *batch, struct arena *arena, const int32_t *types);
 
 #endif
