@@ -5,9 +5,13 @@
  */
 #include "models/arch.h"
 
+#include <stdio.h>
 #include <string.h>
 
-static const struct arch *const archs[] = {&arch_gpt2};
+static const struct arch *const archs[] = {
+    &arch_gpt2,
+    &arch_llama,
+};
 
 const struct arch *arch_find(const char *model_type)
 {
@@ -18,7 +22,12 @@ const struct arch *arch_find(const char *model_type)
     return NULL;
 }
 
-const char *arch_names(void)
+void arch_names(char *text, size_t capacity)
 {
-    return "gpt2";
+    size_t length = 0;
+
+    text[0] = '\0';
+    for (size_t i = 0; i < sizeof archs / sizeof archs[0] && length < capacity; i++)
+        length += (size_t)snprintf(text + length, capacity - length, "%s%s", i ? ", " : "",
+                                   archs[i]->name);
 }

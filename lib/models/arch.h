@@ -7,6 +7,7 @@
 
 #include "models/model.h"
 
-extern const struct arch arch_gpt2; /* gpt2.c */
+extern const struct arch arch_gpt2;  /* gpt2.c */
+extern const struct arch arch_llama; /* llama.c */
 
 #endif

@@ -40,6 +40,7 @@ done:
 static llm_status read_architecture(llm_model *model)
 {
     const char *name = NULL;
+    char known[512];
     llm_status status;
 
     if (!json_is_object(model->config))
@@ -52,11 +53,11 @@ static llm_status read_architecture(llm_model *model)
     if (json_is_object(json_object_get(model->config, "quantization_config")))
         return status_set(LLM_E_UNSUPPORTED, "field \"quantization_config\": not supported");
     model->arch = arch_find(name);
-    if (!model->arch)
-        return status_set(LLM_E_UNSUPPORTED,
-                          "field \"model_type\": \"%.100s\" is unknown; known are: %s", name,
-                          arch_names());
-    return LLM_OK;
+    if (model->arch)
+        return LLM_OK;
+    arch_names(known, sizeof known);
+    return status_set(LLM_E_UNSUPPORTED,
+                      "field \"model_type\": \"%.100s\" is unknown; known are: %s", name, known);
 }
 
 llm_status model_new(llm_model **out, llm_context *context, const char *config, size_t size,
@@ -173,12 +174,24 @@ llm_tensor *model_hidden(struct cx *cx, const llm_model *model, const struct bat
 
 llm_tensor *model_logits(struct cx *cx, const llm_model *model, llm_tensor *hidden)
 {
+    llm_tensor *logits;
+
     if (!model_has_lm_head(model))
         return cx_fail(cx, LLM_E_UNSUPPORTED, "%s has no language-model head",
                        model->head.class_name);
     if (model->arch->logits)
         return model->arch->logits(cx, model, hidden);
-    return op_linear(cx, hidden, model->output, NULL);
+    logits = op_linear(cx, hidden, model->output, model->output_bias);
+    if (model->logit_cap > 0.0f) {
+        logits = op_tanh(cx, op_affine(cx, logits, 1.0f / model->logit_cap, 0.0f));
+        logits = op_affine(cx, logits, model->logit_cap, 0.0f);
+    }
+    return logits;
+}
+
+static bool logits_are_a_product(const llm_model *model)
+{
+    return !model->arch->logits && !model->output_bias && model->logit_cap <= 0.0f;
 }
 
 llm_tensor *model_loss(struct cx *cx, const llm_model *model, const struct batch *batch,
@@ -191,7 +204,7 @@ llm_tensor *model_loss(struct cx *cx, const llm_model *model, const struct batch
     if (!model_has_lm_head(model) && model->head.kind != LLM_HEAD_TOKENS)
         return cx_fail(cx, LLM_E_UNSUPPORTED, "%s has no loss by token", model->head.class_name);
     hidden = model_hidden(cx, model, batch);
-    if (model->head.kind == LLM_HEAD_TOKENS || model->arch->logits)
+    if (model->head.kind == LLM_HEAD_TOKENS || !logits_are_a_product(model))
         return op_cross_entropy(cx, model_head(cx, model, batch, hidden), targets, &options);
     return op_linear_cross_entropy(cx, hidden, model->output, targets, &options);
 }

@@ -78,8 +78,10 @@ struct llm_model {
     int64_t context_length; /* most positions */
     int64_t dim;            /* D */
     int32_t layers, heads, kv_heads, head_dim;
-    llm_tensor *output; /* [V, D], the embedding if tied */
-    float dropout;      /* training only, from the config */
+    llm_tensor *output;      /* [V, D], the embedding if tied */
+    llm_tensor *output_bias; /* [V] or NULL */
+    float logit_cap;         /* logits become cap * tanh(logits / cap); 0: they stay */
+    float dropout;           /* training only, from the config */
     struct head head;
     int32_t decoder_start, end_token, pad_token; /* encoder-decoders; -1: none */
 };
@@ -131,6 +133,6 @@ llm_status model_from_directory(llm_model **out, llm_context *context, const cha
 
 /* table of architectures (arch.c) */
 const struct arch *arch_find(const char *model_type); /* NULL: unknown */
-const char *arch_names(void);                         /* "gpt2, ..." for messages */
+void arch_names(char *text, size_t capacity);         /* "gpt2, ..." for messages */
 
 #endif

@@ -12,8 +12,13 @@ static llm_tensor *within_batch(struct cx *cx, const struct attention *attention
                                         .kv_heads = attention->kv_heads,
                                         .head_dim = attention->head_dim,
                                         .scale = attention->scale,
-                                        .causal = 1,
+                                        .soft_cap = attention->soft_cap,
+                                        .causal = !attention->bidirectional,
+                                        .window = attention->window,
                                         .dropout = attention->dropout,
+                                        .alibi_slopes = attention->alibi_slopes,
+                                        .relative_bias = attention->relative_bias,
+                                        .relative_zero = attention->relative_zero,
                                         .segments = batch->segments,
                                         .q_offsets = batch->offsets};
 
@@ -50,6 +55,23 @@ static bool find_past(struct cx *cx, struct past *past, const struct batch *batc
     return true;
 }
 
+static struct attention_shape shape_of(const struct attention *attention)
+{
+    const llm_tensor *bias = attention->relative_bias;
+
+    return (struct attention_shape){.heads = attention->heads,
+                                    .kv_heads = attention->kv_heads,
+                                    .head_dim = attention->head_dim,
+                                    .causal = 1,
+                                    .window = attention->window,
+                                    .scale = attention->scale,
+                                    .soft_cap = attention->soft_cap,
+                                    .alibi_slopes = attention->alibi_slopes,
+                                    .relative_bias = bias ? bias->data : NULL,
+                                    .relative_span = bias ? (int32_t)bias->shape[1] : 0,
+                                    .relative_zero = attention->relative_zero};
+}
+
 static llm_tensor *with_past(struct cx *cx, const struct attention *attention,
                              const struct batch *batch, int32_t layer, llm_tensor *q, llm_tensor *k,
                              llm_tensor *v)
@@ -62,11 +84,7 @@ static llm_tensor *with_past(struct cx *cx, const struct attention *attention,
                                           .sequences = batch->segments,
                                           .offsets = batch->offsets,
                                           .threads = cx->threads};
-    struct attention_paged_args args = {.shape = {.heads = attention->heads,
-                                                  .kv_heads = attention->kv_heads,
-                                                  .head_dim = attention->head_dim,
-                                                  .causal = 1,
-                                                  .scale = attention->scale},
+    struct attention_paged_args args = {.shape = shape_of(attention),
                                         .cache = cache,
                                         .sequences = batch->segments,
                                         .q_offsets = batch->offsets,
@@ -77,6 +95,8 @@ static llm_tensor *with_past(struct cx *cx, const struct attention *attention,
 
     if (!cx_ready(cx, "attention", 3, in) || !find_past(cx, &past, batch, layer))
         return NULL;
+    if (attention->bidirectional)
+        return cx_fail(cx, LLM_E_INTERNAL, "attention: a cache cannot see both ways");
     if (cx_will_record(cx, 3, in))
         return cx_fail(cx, LLM_E_UNSUPPORTED, "attention: no gradients flow through a cache");
     write.positions = past.starts;
