@@ -327,10 +327,9 @@ static llm_status declare(llm_model *model, struct decoder *decoder,
         set_attention(&decoder->blocks[i].attention, decoder, config, i);
     }
     rms_norm_declare(&decoder->final_norm, params, &final_norm, "model.norm", "output_norm");
-    if (model_has_lm_head(model))
-        model->output = config->tied
-                            ? decoder->tokens
-                            : params_declare(params, &table, "output.weight", "lm_head.weight");
+    model->output = config->tied || !model_has_lm_head(model)
+                        ? decoder->tokens
+                        : params_declare(params, &table, "output.weight", "lm_head.weight");
     return status ? status : params->status;
 }
 
