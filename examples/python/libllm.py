@@ -104,7 +104,14 @@ class GenerateOptions(c.Structure):
                 ("bias_count", _size), ("stop_ids", c.POINTER(_i32)), ("stop_id_count", _size),
                 ("stop_strings", c.POINTER(c.c_char_p)), ("stop_string_count", _size),
                 ("on_token", TOKEN), ("on_token_user", _p), ("top_k", _i32), ("top_logprobs", _i32),
-                ("ignore_eos", _i32), ("keep_special", _i32)]
+                ("ignore_eos", _i32), ("keep_special", _i32), ("top_n_sigma", _f64),
+                ("xtc_probability", _f64), ("xtc_threshold", _f64), ("dry_multiplier", _f64),
+                ("dry_base", _f64), ("dynamic_temperature", _f64), ("dynamic_exponent", _f64),
+                ("mirostat_tau", _f64), ("mirostat_eta", _f64), ("dry_allowed_length", _i64),
+                ("dry_window", _i64), ("dry_breakers", c.POINTER(c.c_char_p)),
+                ("dry_breaker_count", _size), ("stages", c.POINTER(_i32)), ("stage_count", _size),
+                ("on_candidates", _p), ("on_candidates_user", _p), ("mirostat", _i32),
+                ("reserved", _i32)]
 
 
 def _options(struct, init, **values):

@@ -101,14 +101,51 @@ enum {
     LLM_STOP_CANCELLED = 5   /**< by the callback or llm_session_cancel() */
 };
 
+/** A token that may still be drawn. */
+typedef struct llm_candidate {
+    int32_t id;
+    float logit; /**< as the stages before left it; -INFINITY drops the token */
+} llm_candidate;
+
+/** A stage of the caller's own: changes the logits of `count` candidates, which stand in order of
+ *  their ids; ids must stay. Return 0 to go on, anything else to stop: the call then returns
+ *  LLM_E_CANCELLED without a token. At least one logit must stay finite and none may become NaN or
+ *  +infinity (LLM_E_NUMERIC). As llm_token_fn about calls on the session. */
+typedef int32_t (*llm_candidates_fn)(void *user, llm_candidate *candidates, size_t count);
+
+/** The stages that narrow the choice; see llm_generate_options. */
+enum {
+    LLM_STAGE_TEMPERATURE = 1, /**< temperature and dynamic temperature */
+    LLM_STAGE_TOP_N_SIGMA = 2,
+    LLM_STAGE_TOP_K = 3,
+    LLM_STAGE_TOP_P = 4,
+    LLM_STAGE_MIN_P = 5,
+    LLM_STAGE_TYPICAL_P = 6,
+    LLM_STAGE_XTC = 7,
+    LLM_STAGE_CALLBACK = 8
+};
+
+/** Well-known orders of those stages. */
+enum {
+    LLM_ORDER_DEFAULT = 0,  /**< temperature first, as in transformers */
+    LLM_ORDER_LLAMA_CPP = 1 /**< temperature last, as in llama.cpp */
+};
+
+/** A well-known order, for llm_generate_options.stages.
+ *  @param order LLM_ORDER_*. @param count_out receives the number of stages; may be NULL.
+ *  @return static array; NULL for another value. @threads any. */
+LLM_API const int32_t *llm_sampler_stages(int32_t order, size_t *count_out);
+
 /** Options of llm_session_generate(). Fill with llm_generate_options_init(), then assign.
  *
- *  The logits go through the stages that are switched on, in this order: bias, repetition penalty,
- *  frequency and presence penalty; then, unless temperature is 0: temperature, top_k, top_p, min_p,
- *  typical_p, and a draw from what is left. Each filter works on the distribution that the one
- *  before it left, and keeps at least one token. The draw for the token at position p of the
- *  session depends on (seed, p) alone, so that a text is the same however its generation is cut
- *  into calls. */
+ *  The logits go through the stages that are switched on, in this order: bias, repetition
+ *  penalty, frequency and presence penalty, DRY; then, unless temperature is 0, the narrowing
+ * stages in the order that `stages` gives (temperature, top_n_sigma, top_k, top_p, min_p,
+ * typical_p, xtc, on_candidates if NULL), and a draw from what is left. Each stage works on the
+ * distribution that the one before it left, and keeps at least one token. Mirostat, when it is on,
+ * takes the place of all narrowing stages but temperature and on_candidates. The draw for the token
+ * at position p of the session depends on (seed, p) alone, so that a text is the same however its
+ * generation is cut into calls. */
 typedef struct llm_generate_options {
     size_t struct_size; /**< set by llm_generate_options_init() */
     int64_t max_tokens; /**< default 256; 0: until something else ends it */
@@ -144,6 +181,37 @@ typedef struct llm_generate_options {
     int32_t top_logprobs; /**< 0..64: alternatives reported for each token; default 0 */
     int32_t ignore_eos; /**< 1: the tokenizer's and the model's end tokens do not end; default 0 */
     int32_t keep_special; /**< 1: special tokens appear in the text; default 0 */
+
+    double top_n_sigma; /**< > 0: tokens whose logits lie within so many standard deviations of the
+                             best one's; 0 (default): off */
+    double xtc_probability; /**< [0, 1]: how often the stage XTC ("exclude top choices") acts at
+                                 all; default 0 */
+    double xtc_threshold;   /**< (0, 1]: when it acts, of the tokens at least this probable all but
+                               the   least probable one go; default 0.1; beyond 0.5 it never acts */
+    double dry_multiplier;  /**< >= 0: DRY ("don't repeat yourself") subtracts dry_multiplier *
+                                 dry_base ^ (n - dry_allowed_length) from the logit of a token that
+                                 would continue a repetition of n tokens; 0 (default): off */
+    double dry_base;        /**< >= 1; default 1.75 */
+    double dynamic_temperature; /**< >= 0, below temperature: the temperature moves between
+                                     temperature - this and temperature + this with the entropy of
+                                     the distribution; 0 (default): off */
+    double dynamic_exponent;    /**< > 0: of the normalized entropy in that; default 1 */
+    double mirostat_tau;        /**< > 0: surprise, in bits, that mirostat steers to; default 5 */
+    double mirostat_eta;        /**< [0, 1]: how fast; default 0.1 */
+    int64_t dry_allowed_length; /**< >= 1: repetitions shorter than this are free; default 2 */
+    int64_t dry_window;         /**< DRY looks at so many last tokens; 0 (default): all */
+    /** A repetition does not reach back beyond these texts; they need a tokenizer. NULL (default):
+     *  line feed, ":", double quote, "*"; not NULL with dry_breaker_count 0: none. */
+    const char *const *dry_breakers;
+    size_t dry_breaker_count;
+    const int32_t *stages; /**< LLM_STAGE_*, each at most once; those left out do not run. NULL
+                                (default): the order above; also llm_sampler_stages() */
+    size_t stage_count;
+    llm_candidates_fn on_candidates; /**< the stage LLM_STAGE_CALLBACK, also when temperature is 0;
+                                          NULL: none */
+    void *on_candidates_user;
+    int32_t mirostat; /**< 0 (default): off; 1, 2: that version */
+    int32_t reserved; /**< 0 */
 } llm_generate_options;
 
 /** Fill `options` with defaults; `struct_size` is sizeof(llm_generate_options). */

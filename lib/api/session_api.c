@@ -195,12 +195,28 @@ static const llm_generate_options default_generate = {.struct_size = sizeof defa
                                                       .max_tokens = 256,
                                                       .top_p = 1.0,
                                                       .typical_p = 1.0,
-                                                      .repetition_penalty = 1.0};
+                                                      .repetition_penalty = 1.0,
+                                                      .xtc_threshold = 0.1,
+                                                      .dry_base = 1.75,
+                                                      .dynamic_exponent = 1.0,
+                                                      .mirostat_tau = 5.0,
+                                                      .mirostat_eta = 0.1,
+                                                      .dry_allowed_length = 2};
 
 llm_status llm_generate_options_init(llm_generate_options *options, size_t struct_size)
 {
     return options_fill(options, struct_size, &default_generate, sizeof default_generate,
                         "llm_generate_options");
+}
+
+const int32_t *llm_sampler_stages(int32_t order, size_t *count_out)
+{
+    size_t count;
+    const int32_t *stages = sampler_order(order, &count);
+
+    if (count_out)
+        *count_out = count;
+    return stages;
 }
 
 static llm_status check_strings(const llm_generate_options *options)

@@ -50,6 +50,25 @@ void candidates_collect(struct candidates *candidates, const float *logits, size
         count += logits[i] != -INFINITY;
     }
     candidates->count = count;
+    candidates->is_weighed = false;
+}
+
+void candidates_weigh(struct candidates *candidates)
+{
+    if (candidates->is_weighed)
+        return;
+    candidates->kernels->vector.softmax(candidates->weight, candidates->value,
+                                        (int64_t)candidates->count);
+    candidates->is_weighed = true;
+}
+
+double candidates_total(const struct candidates *candidates)
+{
+    double total = 0.0;
+
+    for (size_t i = 0; i < candidates->count; i++)
+        total += (double)candidates->weight[i];
+    return total;
 }
 
 void filter_temperature(struct candidates *candidates, double temperature)
@@ -60,6 +79,7 @@ void filter_temperature(struct candidates *candidates, double temperature)
 
     vector->binary_scalar[VECTOR_SUB](value, 0.0f, value, vector->max(value, count), count);
     vector->binary_scalar[VECTOR_DIV](value, 0.0f, value, (float)temperature, count);
+    candidates->is_weighed = false;
 }
 
 /* Keeps what was selected by key. */
@@ -80,8 +100,7 @@ static void narrow(struct candidates *candidates, struct selection selection, bo
         }
         value[kept] = value[i];
         id[kept] = id[i];
-        if (by_weight)
-            weight[kept] = weight[i];
+        weight[kept] = candidates->is_weighed ? weight[i] : 0.0f;
         kept += keep;
     }
     candidates->count = kept;
@@ -96,21 +115,6 @@ void filter_top_k(struct candidates *candidates, size_t k)
     narrow(candidates, select_smallest(candidates->key, NULL, candidates->count, (double)k), false);
 }
 
-void candidates_weigh(struct candidates *candidates)
-{
-    candidates->kernels->vector.softmax(candidates->weight, candidates->value,
-                                        (int64_t)candidates->count);
-}
-
-static double total_weight(const struct candidates *candidates)
-{
-    double total = 0.0;
-
-    for (size_t i = 0; i < candidates->count; i++)
-        total += (double)candidates->weight[i];
-    return total;
-}
-
 /* The fewest candidates, in order of keys, that weigh `p` of all, and no less than one. */
 static void narrow_to_share(struct candidates *candidates, double total, double p)
 {
@@ -123,19 +127,21 @@ void filter_top_p(struct candidates *candidates, double p)
 {
     if (p >= 1.0)
         return;
+    candidates_weigh(candidates);
     for (size_t i = 0; i < candidates->count; i++)
         candidates->key[i] = select_descending(candidates->weight[i]);
-    narrow_to_share(candidates, total_weight(candidates), p);
+    narrow_to_share(candidates, candidates_total(candidates), p);
 }
 
-void filter_min_p(struct candidates *candidates, double p)
+void filter_by_weight(struct candidates *candidates, double least)
 {
     const struct vector_kernels *vector = &candidates->kernels->vector;
-    double least = p * (double)vector->max(candidates->weight, (int64_t)candidates->count);
+    double best;
     size_t kept = 0;
 
-    if (p <= 0.0)
-        return;
+    candidates_weigh(candidates);
+    best = (double)vector->max(candidates->weight, (int64_t)candidates->count);
+    least = least < best ? least : best;
     for (size_t i = 0; i < candidates->count; i++) {
         candidates->value[kept] = candidates->value[i];
         candidates->id[kept] = candidates->id[i];
@@ -145,13 +151,26 @@ void filter_min_p(struct candidates *candidates, double p)
     candidates->count = kept;
 }
 
+void filter_min_p(struct candidates *candidates, double p)
+{
+    const struct vector_kernels *vector = &candidates->kernels->vector;
+
+    if (p <= 0.0)
+        return;
+    candidates_weigh(candidates);
+    filter_by_weight(candidates,
+                     p * (double)vector->max(candidates->weight, (int64_t)candidates->count));
+}
+
 void filter_typical(struct candidates *candidates, double p)
 {
-    double total = total_weight(candidates);
+    double total;
     double entropy = 0.0;
 
     if (p >= 1.0)
         return;
+    candidates_weigh(candidates);
+    total = candidates_total(candidates);
     for (size_t i = 0; i < candidates->count; i++) {
         double share = (double)candidates->weight[i] / total;
 
@@ -166,12 +185,14 @@ void filter_typical(struct candidates *candidates, double p)
     narrow_to_share(candidates, total, p);
 }
 
-int32_t candidates_draw(const struct candidates *candidates, double u)
+int32_t candidates_draw(struct candidates *candidates, double u)
 {
-    double target = u * total_weight(candidates);
+    double target;
     double reached = 0.0;
     int32_t last = candidates->id[0];
 
+    candidates_weigh(candidates);
+    target = u * candidates_total(candidates);
     for (size_t i = 0; i < candidates->count; i++) {
         if (candidates->weight[i] > 0.0f)
             last = candidates->id[i];

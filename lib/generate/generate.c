@@ -207,7 +207,10 @@ static llm_status generate_one(llm_session *session, const llm_generate_options 
     status = session_evaluate(session);
     if (!status)
         status = make_room(session);
-    text = (struct sampler_text){session->ids, session->length, session->appended};
+    text = (struct sampler_text){.ids = session->ids,
+                                 .length = session->length,
+                                 .appended = session->appended,
+                                 .tokenizer = session->tokenizer};
     if (!status)
         status = sampler_pick(&id, &session->sampler, session->logits, &text, options);
     if (status)

@@ -2,6 +2,7 @@
 #include "generate/sampling.h"
 
 #include "base/rng.h"
+#include "generate/dry.h"
 
 #include <math.h>
 #include <string.h>
@@ -41,81 +42,10 @@ void sampler_free(struct sampler *sampler)
     memory_release(&context->memory, sampler->candidates.value);
     memory_release(&context->memory, sampler->candidates.weight);
     memory_release(&context->memory, sampler->candidates.key);
+    memory_release(&context->memory, sampler->shown);
+    memory_release(&context->memory, sampler->repeats);
     memset(sampler, 0, sizeof *sampler);
     context_release(context);
-}
-
-/* ---- checks -----------------------------------------------------------------------------------
- */
-
-static llm_status check_number(const char *name, double value, bool is_allowed, const char *range)
-{
-    if (is_allowed && isfinite(value))
-        return LLM_OK;
-    return status_set(LLM_E_RANGE, "llm_generate_options: %s is %g, outside %s", name, value,
-                      range);
-}
-
-static llm_status check_numbers(const llm_generate_options *o)
-{
-    const double temperature = o->temperature;
-    llm_status status;
-
-    status = check_number("temperature", temperature,
-                          temperature == 0.0 || (temperature >= 1e-4 && temperature <= 1e4),
-                          "0 and 1e-4 .. 1e4");
-    if (!status)
-        status = check_number("top_p", o->top_p, o->top_p > 0.0 && o->top_p <= 1.0, "(0, 1]");
-    if (!status)
-        status = check_number("min_p", o->min_p, o->min_p >= 0.0 && o->min_p <= 1.0, "[0, 1]");
-    if (!status)
-        status = check_number("typical_p", o->typical_p, o->typical_p > 0.0 && o->typical_p <= 1.0,
-                              "(0, 1]");
-    if (!status)
-        status = check_number("repetition_penalty", o->repetition_penalty,
-                              o->repetition_penalty >= 1e-4 && o->repetition_penalty <= 1e4,
-                              "1e-4 .. 1e4");
-    if (!status)
-        status = check_number("frequency_penalty", o->frequency_penalty,
-                              fabs(o->frequency_penalty) <= 1e4, "-1e4 .. 1e4");
-    if (!status)
-        status = check_number("presence_penalty", o->presence_penalty,
-                              fabs(o->presence_penalty) <= 1e4, "-1e4 .. 1e4");
-    return status;
-}
-
-static llm_status check_bias(const llm_generate_options *options, int64_t vocabulary)
-{
-    if (options->bias_count && (!options->bias_ids || !options->bias_values))
-        return status_set(LLM_E_INVALID, "llm_generate_options: bias_ids or bias_values is NULL");
-    for (size_t i = 0; i < options->bias_count; i++) {
-        int32_t id = options->bias_ids[i];
-        float value = options->bias_values[i];
-
-        if (id < 0 || id >= vocabulary)
-            return status_set(LLM_E_RANGE,
-                              "llm_generate_options: bias_ids[%zu] is %d, outside "
-                              "0..%lld",
-                              i, id, (long long)vocabulary - 1);
-        if (!isfinite(value) && value != -INFINITY)
-            return status_set(LLM_E_RANGE, "llm_generate_options: bias_values[%zu] is %g", i,
-                              (double)value);
-    }
-    return LLM_OK;
-}
-
-llm_status sampler_check(const llm_generate_options *options, int64_t vocabulary)
-{
-    llm_status status = check_numbers(options);
-
-    if (!status)
-        status = check_bias(options, vocabulary);
-    if (!status && options->top_k < 0)
-        status = status_set(LLM_E_RANGE, "llm_generate_options: top_k is %d", options->top_k);
-    if (!status && options->repetition_window < 0)
-        status = status_set(LLM_E_RANGE, "llm_generate_options: repetition_window is %lld",
-                            (long long)options->repetition_window);
-    return status;
 }
 
 /* ---- picking ----------------------------------------------------------------------------------
@@ -136,9 +66,41 @@ static llm_status check_logits(const struct sampler *sampler, const char *where)
     return status_set(LLM_E_NUMERIC, "%s: %s", where, what);
 }
 
+/* What a grammar does not allow; words of bits beyond the vocabulary do not exist. */
+static void forbid(struct sampler *sampler, const uint32_t *allowed)
+{
+    for (int64_t i = 0; i < sampler->vocabulary; i++) {
+        if (!(allowed[i / 32] >> (i % 32) & 1))
+            sampler->logits[i] = -INFINITY;
+    }
+}
+
+static llm_status penalize_repetition(struct sampler *sampler, const struct sampler_text *text,
+                                      const llm_generate_options *options)
+{
+    struct dry dry = {options->dry_multiplier, options->dry_base,
+                      (size_t)options->dry_allowed_length, 0};
+    struct dry_breakers breakers = dry_breakers_of(options);
+    size_t first = 0;
+    llm_status status;
+
+    if (options->dry_window > 0 && (uint64_t)options->dry_window < text->length)
+        first = text->length - (size_t)options->dry_window;
+    status =
+        memory_grow(&sampler->context->memory, (void **)&sampler->repeats,
+                    &sampler->repeat_capacity, text->length - first + 1, sizeof *sampler->repeats);
+    if (status)
+        return status;
+    dry.reach = dry_reach(text->tokenizer, text->ids + first, text->length - first, &breakers);
+    filter_dry(sampler->logits, text->ids + first, text->length - first, &dry, sampler->repeats,
+               sampler->marks);
+    return LLM_OK;
+}
+
 static llm_status penalize(struct sampler *sampler, const struct sampler_text *text,
                            const llm_generate_options *options)
 {
+    llm_status status = LLM_OK;
     size_t first = 0;
 
     if (options->repetition_window > 0 && (uint64_t)options->repetition_window < text->length)
@@ -151,7 +113,9 @@ static llm_status penalize(struct sampler *sampler, const struct sampler_text *t
     if (options->frequency_penalty != 0.0 || options->presence_penalty != 0.0)
         filter_frequency(sampler->logits, text->ids + text->appended, text->length - text->appended,
                          options->frequency_penalty, options->presence_penalty, sampler->marks);
-    return check_logits(sampler, "after bias and penalties");
+    if (options->dry_multiplier > 0.0)
+        status = penalize_repetition(sampler, text, options);
+    return status ? status : check_logits(sampler, "after bias and penalties");
 }
 
 static int32_t first_best(const struct sampler *sampler)
@@ -172,20 +136,145 @@ llm_status sampler_penalize(struct sampler *sampler, const float *logits,
 
     memcpy(sampler->logits, logits, (size_t)sampler->vocabulary * sizeof *logits);
     status = check_logits(sampler, "the model's output");
+    if (!status && text->allowed) {
+        forbid(sampler, text->allowed);
+        status = check_logits(sampler, "among the tokens that the grammar allows");
+    }
     return status ? status : penalize(sampler, text, options);
 }
 
-void sampler_narrow(struct sampler *sampler, const llm_generate_options *options)
+/* The caller's stage: sees candidates, changes logits. */
+static llm_status ask(struct sampler *sampler, const llm_generate_options *options)
+{
+    struct candidates *candidates = &sampler->candidates;
+    size_t kept = 0;
+    bool is_broken = false;
+
+    if (!options->on_candidates)
+        return LLM_OK;
+    if (!sampler->shown)
+        sampler->shown = memory_alloc_array(&sampler->context->memory, (size_t)sampler->vocabulary,
+                                            sizeof *sampler->shown);
+    if (!sampler->shown)
+        return LLM_E_NOMEM;
+    for (size_t i = 0; i < candidates->count; i++)
+        sampler->shown[i] = (llm_candidate){candidates->id[i], candidates->value[i]};
+    if (options->on_candidates(options->on_candidates_user, sampler->shown, candidates->count))
+        return status_set(LLM_E_CANCELLED, "cancelled by on_candidates");
+    for (size_t i = 0; i < candidates->count; i++) {
+        float logit = sampler->shown[i].logit;
+
+        is_broken = is_broken || (!isfinite(logit) && logit != -INFINITY);
+        candidates->id[kept] = candidates->id[i];
+        candidates->value[kept] = logit;
+        kept += logit != -INFINITY;
+    }
+    if (is_broken || !kept)
+        return status_set(LLM_E_NUMERIC, "after on_candidates: %s",
+                          kept ? "a logit is NaN or infinite" : "every logit is -infinity");
+    candidates->count = kept;
+    candidates->is_weighed = false;
+    return LLM_OK;
+}
+
+static llm_status run_stage(struct sampler *sampler, int32_t stage,
+                            const llm_generate_options *options, double chance)
 {
     struct candidates *candidates = &sampler->candidates;
 
+    switch (stage) {
+    case LLM_STAGE_TEMPERATURE:
+        filter_dynamic_temperature(candidates, options->temperature, options->dynamic_temperature,
+                                   options->dynamic_exponent);
+        break;
+    case LLM_STAGE_TOP_N_SIGMA:
+        filter_top_n_sigma(candidates, options->top_n_sigma);
+        break;
+    case LLM_STAGE_TOP_K:
+        filter_top_k(candidates, (size_t)options->top_k);
+        break;
+    case LLM_STAGE_TOP_P:
+        filter_top_p(candidates, options->top_p);
+        break;
+    case LLM_STAGE_MIN_P:
+        filter_min_p(candidates, options->min_p);
+        break;
+    case LLM_STAGE_TYPICAL_P:
+        filter_typical(candidates, options->typical_p);
+        break;
+    case LLM_STAGE_XTC:
+        if (chance < options->xtc_probability)
+            filter_xtc(candidates, options->xtc_threshold);
+        break;
+    default:
+        return ask(sampler, options);
+    }
+    return LLM_OK;
+}
+
+static bool runs_with_mirostat(int32_t stage)
+{
+    return stage == LLM_STAGE_TEMPERATURE || stage == LLM_STAGE_CALLBACK;
+}
+
+/* mu belongs to the text since the last append. */
+static void mirostat_resume(struct sampler *sampler, const struct sampler_text *text,
+                            const llm_generate_options *options)
+{
+    if (sampler->mirostat.length != text->length || text->length == text->appended)
+        sampler->mirostat.mu = 2.0 * options->mirostat_tau;
+}
+
+llm_status sampler_narrow(struct sampler *sampler, const struct sampler_text *text,
+                          const llm_generate_options *options, double chance)
+{
+    struct candidates *candidates = &sampler->candidates;
+    const int32_t *stages = options->stages;
+    size_t count = options->stage_count;
+    llm_status status = LLM_OK;
+
+    if (!stages)
+        stages = sampler_order(LLM_ORDER_DEFAULT, &count);
     candidates_collect(candidates, sampler->logits, (size_t)sampler->vocabulary);
-    filter_temperature(candidates, options->temperature);
-    filter_top_k(candidates, (size_t)options->top_k);
-    candidates_weigh(candidates);
-    filter_top_p(candidates, options->top_p);
-    filter_min_p(candidates, options->min_p);
-    filter_typical(candidates, options->typical_p);
+    for (size_t i = 0; i < count && !status; i++) {
+        if (!options->mirostat || runs_with_mirostat(stages[i]))
+            status = run_stage(sampler, stages[i], options, chance);
+    }
+    if (!status && options->mirostat) {
+        mirostat_resume(sampler, text, options);
+        mirostat_narrow(&sampler->mirostat, candidates, options->mirostat, sampler->vocabulary);
+    }
+    return status;
+}
+
+static bool has_callback(const llm_generate_options *options)
+{
+    bool is_listed = !options->stages;
+
+    for (size_t i = 0; i < options->stage_count && options->stages; i++)
+        is_listed = is_listed || options->stages[i] == LLM_STAGE_CALLBACK;
+    return is_listed && options->on_candidates;
+}
+
+/* The most probable token, among equals the lowest id. */
+static llm_status pick_best(int32_t *id_out, struct sampler *sampler,
+                            const llm_generate_options *options)
+{
+    const struct candidates *candidates = &sampler->candidates;
+    llm_status status = LLM_OK;
+    size_t best = 0;
+
+    if (!has_callback(options)) {
+        *id_out = first_best(sampler);
+        return LLM_OK;
+    }
+    candidates_collect(&sampler->candidates, sampler->logits, (size_t)sampler->vocabulary);
+    status = ask(sampler, options);
+    for (size_t i = 1; i < candidates->count && !status; i++)
+        best = candidates->value[i] > candidates->value[best] ? i : best;
+    if (!status)
+        *id_out = candidates->id[best];
+    return status;
 }
 
 llm_status sampler_pick(int32_t *id_out, struct sampler *sampler, const float *logits,
@@ -193,16 +282,21 @@ llm_status sampler_pick(int32_t *id_out, struct sampler *sampler, const float *l
 {
     uint64_t seed = options->seed ? options->seed : sampler->context->seed;
     struct rng rng = rng_make(seed, text->length);
+    double u = rng_uniform(&rng);
     llm_status status = sampler_penalize(sampler, logits, text, options);
 
+    if (!status && options->temperature == 0.0)
+        return pick_best(id_out, sampler, options);
+    if (!status)
+        status = sampler_narrow(sampler, text, options, rng_uniform(&rng));
     if (status)
         return status;
-    if (options->temperature == 0.0) {
-        *id_out = first_best(sampler);
-        return LLM_OK;
+    *id_out = candidates_draw(&sampler->candidates, u);
+    if (options->mirostat) {
+        mirostat_learn(&sampler->mirostat, &sampler->candidates, *id_out, options->mirostat_tau,
+                       options->mirostat_eta);
+        sampler->mirostat.length = text->length + 1;
     }
-    sampler_narrow(sampler, options);
-    *id_out = candidates_draw(&sampler->candidates, rng_uniform(&rng));
     return LLM_OK;
 }
 

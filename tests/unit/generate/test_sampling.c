@@ -43,6 +43,12 @@ static llm_generate_options defaults(void)
     options.typical_p = 1.0;
     options.repetition_penalty = 1.0;
     options.temperature = 1.0;
+    options.xtc_threshold = 0.1;
+    options.dry_base = 1.75;
+    options.dynamic_exponent = 1.0;
+    options.mirostat_tau = 5.0;
+    options.mirostat_eta = 0.1;
+    options.dry_allowed_length = 2;
     return options;
 }
 
@@ -51,7 +57,7 @@ static void open_sampler(struct sampler *sampler, int64_t vocabulary)
     assert_int_equal(sampler_init(sampler, context, vocabulary), LLM_OK);
 }
 
-static const struct sampler_text no_text = {NULL, 0, 0};
+static const struct sampler_text no_text;
 
 static float largest(const float *values, int count)
 {
@@ -73,7 +79,7 @@ static void compare_golden(struct sampler *sampler, const float *golden, bool is
 
     for (int i = 0; is_penalty && i < GOLDEN_VOCABULARY; i++)
         assert_true(fabsf(sampler->logits[i] - golden[i]) < 1e-5f);
-    sampler_narrow(sampler, options);
+    assert_int_equal(sampler_narrow(sampler, &no_text, options, 0.0), LLM_OK);
     for (int i = 0; i < GOLDEN_VOCABULARY; i++) {
         if (golden[i] == -INFINITY)
             continue;
@@ -89,7 +95,7 @@ static void compare_golden(struct sampler *sampler, const float *golden, bool is
 
 static void test_golden(void **state)
 {
-    const struct sampler_text text = {golden_history, GOLDEN_HISTORY, 0};
+    const struct sampler_text text = {.ids = golden_history, .length = GOLDEN_HISTORY};
     struct sampler sampler;
 
     (void)state;
@@ -122,7 +128,7 @@ static void test_windows(void **state)
 {
     const int32_t ids[] = {1, 2, 3, 3, 4};
     const float logits[6] = {1.0f, 1.0f, 1.0f, 1.0f, -1.0f, -1.0f};
-    const struct sampler_text text = {ids, 5, 2};
+    const struct sampler_text text = {.ids = ids, .length = 5, .appended = 2};
     llm_generate_options options = defaults();
     struct sampler sampler;
 
@@ -261,13 +267,13 @@ static void test_ties(void **state)
     open_sampler(&sampler, 8);
     options.top_k = 3;
     assert_int_equal(sampler_penalize(&sampler, logits, &no_text, &options), LLM_OK);
-    sampler_narrow(&sampler, &options);
+    assert_int_equal(sampler_narrow(&sampler, &no_text, &options, 0.0), LLM_OK);
     assert_int_equal(sampler.candidates.count, 3);
     for (int i = 0; i < 3; i++)
         assert_int_equal(sampler.candidates.id[i], i + 1);
     options.top_k = 1000;
     assert_int_equal(sampler_penalize(&sampler, logits, &no_text, &options), LLM_OK);
-    sampler_narrow(&sampler, &options);
+    assert_int_equal(sampler_narrow(&sampler, &no_text, &options, 0.0), LLM_OK);
     assert_int_equal(sampler.candidates.count, 6); /* -inf is never a candidate */
     options.temperature = 0.0;
     assert_int_equal(sampler_pick(&id, &sampler, logits, &no_text, &options), LLM_OK);
@@ -282,7 +288,7 @@ static void test_draw(void **state)
     const float logits[6] = {0.5f, -1.0f, 2.0f, 0.0f, -INFINITY, -60.0f};
     double total = 0.0;
     llm_generate_options options = defaults();
-    struct sampler_text text = {NULL, 0, 0};
+    struct sampler_text text = {NULL};
     struct sampler sampler;
     int hits[6] = {0};
     int32_t id;
@@ -315,7 +321,7 @@ static void test_seed(void **state)
 {
     float logits[16];
     llm_generate_options options = defaults();
-    struct sampler_text text = {NULL, 0, 0};
+    struct sampler_text text = {NULL};
     struct sampler sampler;
     int different = 0;
 
