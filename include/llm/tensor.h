@@ -18,7 +18,9 @@ extern "C" {
  *  @threads reading is safe from several threads; writing needs the tensor to itself. */
 typedef struct llm_tensor llm_tensor;
 
-/** Element types. Values are pinned. */
+/** Element types. Values are pinned. From LLM_Q4_0 on they are the block types of GGUF files: 32 or
+ *  256 values with common scales, for weights in files (llm_model_convert()); tensors do not have
+ *  them. */
 enum {
     LLM_F32 = 0,
     LLM_F16 = 1,
@@ -29,7 +31,22 @@ enum {
     LLM_I16 = 6,
     LLM_I32 = 7,
     LLM_I64 = 8,
-    LLM_BOOL = 9
+    LLM_BOOL = 9,
+    LLM_Q4_0 = 10,
+    LLM_Q4_1 = 11,
+    LLM_Q5_0 = 12,
+    LLM_Q5_1 = 13,
+    LLM_Q8_0 = 14,
+    LLM_Q2_K = 15,
+    LLM_Q3_K = 16,
+    LLM_Q4_K = 17,
+    LLM_Q5_K = 18,
+    LLM_Q6_K = 19,
+    LLM_IQ4_NL = 20,
+    LLM_IQ4_XS = 21,
+    LLM_MXFP4 = 22,
+    LLM_TQ1_0 = 23,
+    LLM_TQ2_0 = 24
 };
 
 /** Most dimensions a tensor has. */

@@ -101,7 +101,7 @@ llm_status file_read(char **data_out, size_t *size_out, struct memory *memory, c
     return LLM_OK;
 }
 
-llm_status file_map_open(struct file_map *map, const char *path)
+static llm_status map_file(struct file_map *map, const char *path, int protection)
 {
     struct stat info;
     llm_status status;
@@ -121,7 +121,7 @@ llm_status file_map_open(struct file_map *map, const char *path)
         close(fd);
         return LLM_OK;
     }
-    mapping = mmap(NULL, (size_t)info.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+    mapping = mmap(NULL, (size_t)info.st_size, protection, MAP_PRIVATE, fd, 0);
     if (mapping == MAP_FAILED)
         status = io_error("map", path);
     close(fd);
@@ -131,6 +131,16 @@ llm_status file_map_open(struct file_map *map, const char *path)
     map->data = mapping;
     map->size = (size_t)info.st_size;
     return LLM_OK;
+}
+
+llm_status file_map_open(struct file_map *map, const char *path)
+{
+    return map_file(map, path, PROT_READ);
+}
+
+llm_status file_map_private(struct file_map *map, const char *path)
+{
+    return map_file(map, path, PROT_READ | PROT_WRITE);
 }
 
 void file_map_close(struct file_map *map)
@@ -165,6 +175,31 @@ llm_status file_reader_open(struct file_reader *reader, struct memory *memory, c
     return LLM_OK;
 }
 
+llm_status file_reader_over(struct file_reader *reader, struct memory *memory, const char *name,
+                            const void *bytes, size_t size)
+{
+    memset(reader, 0, sizeof *reader);
+    reader->memory = memory;
+    reader->fd = -1;
+    reader->bytes = bytes;
+    reader->size = size;
+    reader->path = memory_copy_text(memory, name, strlen(name));
+    return reader->path ? LLM_OK : LLM_E_NOMEM;
+}
+
+llm_status file_reader_call(struct file_reader *reader, struct memory *memory, const char *name,
+                            file_read_fn read_fn, void *user, uint64_t size)
+{
+    memset(reader, 0, sizeof *reader);
+    reader->memory = memory;
+    reader->fd = -1;
+    reader->read = read_fn;
+    reader->user = user;
+    reader->size = size;
+    reader->path = memory_copy_text(memory, name, strlen(name));
+    return reader->path ? LLM_OK : LLM_E_NOMEM;
+}
+
 llm_status file_reader_read(const struct file_reader *reader, uint64_t offset, void *out,
                             size_t size)
 {
@@ -173,6 +208,17 @@ llm_status file_reader_read(const struct file_reader *reader, uint64_t offset, v
     if (offset > reader->size || size > reader->size - offset)
         return status_set(LLM_E_FORMAT, "%s ends before byte %llu", reader->path,
                           (unsigned long long)offset + size);
+    if (reader->bytes) {
+        memcpy(out, reader->bytes + offset, size);
+        return LLM_OK;
+    }
+    if (reader->read) {
+        int32_t code = size ? reader->read(reader->user, offset, out, size) : 0;
+
+        return code ? status_set(LLM_E_IO, "%s: the read callback returned %d at byte %llu",
+                                 reader->path, code, (unsigned long long)offset)
+                    : LLM_OK;
+    }
     while (size) {
         size_t piece = size < ((size_t)1 << 30) ? size : (size_t)1 << 30;
         ssize_t got = pread(reader->fd, to, piece, (off_t)offset);
@@ -194,7 +240,8 @@ void file_reader_close(struct file_reader *reader)
 {
     if (!reader->path)
         return;
-    close(reader->fd);
+    if (reader->fd >= 0)
+        close(reader->fd);
     memory_release(reader->memory, reader->path);
     memset(reader, 0, sizeof *reader);
 }

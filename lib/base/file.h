@@ -24,17 +24,31 @@ struct file_map {
     void *mapping;
 };
 llm_status file_map_open(struct file_map *map, const char *path);
+/* The same, but the caller may write: into its own copy of a page, never into the file. */
+llm_status file_map_private(struct file_map *map, const char *path);
 void file_map_close(struct file_map *map); /* zeroed or closed map allowed */
 
-/* Reading parts of a regular file by position. Unlike a mapping, a file that shrinks meanwhile is
- * an error, not a signal. */
+/* Fills `buffer` with bytes [offset, offset + size) of something; 0, or an error code of its own.
+ */
+typedef int32_t (*file_read_fn)(void *user, uint64_t offset, void *buffer, size_t size);
+
+/* Reading parts by position: of a regular file, of memory, or through a callback. Unlike a mapping,
+ * a file that shrinks meanwhile is an error, not a signal. */
 struct file_reader {
     struct memory *memory;
-    char *path;
+    char *path; /* NULL: closed; else also the name of what is no file */
     uint64_t size;
-    int fd;
+    int fd;            /* -1: not a file */
+    const char *bytes; /* memory, borrowed; NULL: a file or a callback */
+    file_read_fn read;
+    void *user;
 };
 llm_status file_reader_open(struct file_reader *reader, struct memory *memory, const char *path);
+/* `name` is for messages; the bytes must outlive the reader. */
+llm_status file_reader_over(struct file_reader *reader, struct memory *memory, const char *name,
+                            const void *bytes, size_t size);
+llm_status file_reader_call(struct file_reader *reader, struct memory *memory, const char *name,
+                            file_read_fn read, void *user, uint64_t size);
 llm_status file_reader_read(const struct file_reader *reader, uint64_t offset, void *out,
                             size_t size); /* all of it, or LLM_E_FORMAT: the file ends before */
 void file_reader_close(struct file_reader *reader); /* zeroed or closed reader allowed */

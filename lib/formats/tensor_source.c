@@ -5,12 +5,17 @@
 #include "formats/tensor_source.h"
 
 #include "base/checked.h"
+#include "base/directory.h"
 #include "base/json.h"
+#include "base/parallel.h"
+#include "formats/gguf.h"
+#include "formats/llama2c.h"
 #include "formats/safetensors.h"
 
 #include <string.h>
 
-static const struct tensor_format *const formats[] = {&safetensors_format};
+static const struct tensor_format *const formats[] = {&safetensors_format, &gguf_format,
+                                                      &llama2c_format};
 
 enum {
     INDEX_LIMIT = 64 << 20, /* bytes of a shard index */
@@ -57,33 +62,62 @@ void tensor_source_close(struct tensor_source *source)
     memory_release(source->memory, source->files);
     memory_release(source->memory, source->list);
     map_free(&source->names);
+    if (source->metadata)
+        gguf_free(source->metadata);
+    memory_release(source->memory, source->metadata);
     memory_release(source->memory, source);
 }
 
-static llm_status open_file(struct tensor_source *source, const char *path)
+/* Zip archives and bare pickles: what torch.save() writes. */
+static bool is_pickle(const unsigned char magic[TENSOR_SOURCE_MAGIC])
+{
+    return memcmp(magic, "PK\003\004", 4) == 0 ||
+           (magic[0] == 0x80 && magic[1] >= 2 && magic[1] <= 5);
+}
+
+static llm_status refuse_pickle(const char *path)
+{
+    return status_set(LLM_E_UNSUPPORTED,
+                      "%s is a Python pickle, which can run code and is never read: load it with "
+                      "transformers and call save_pretrained(), which writes model.safetensors",
+                      path);
+}
+
+/* Takes the reader over, also when this fails. */
+static llm_status add_file(struct tensor_source *source, struct file_reader *reader)
 {
     unsigned char magic[TENSOR_SOURCE_MAGIC] = {0};
-    struct file_reader *file;
+    const struct file_reader *file;
+    uint32_t index = (uint32_t)source->file_count;
     llm_status status;
     size_t size;
 
     status = memory_grow(source->memory, (void **)&source->files, &source->file_capacity,
                          source->file_count + 1, sizeof *source->files);
-    if (status)
+    if (status) {
+        file_reader_close(reader);
         return status;
-    file = &source->files[source->file_count];
-    status = file_reader_open(file, source->memory, path);
-    if (status)
-        return status;
-    source->file_count++;
+    }
+    source->files[source->file_count++] = *reader;
+    file = &source->files[index];
     size = file->size < sizeof magic ? (size_t)file->size : sizeof magic;
     status = file_reader_read(file, 0, magic, size);
     for (size_t i = 0; !status && i < sizeof formats / sizeof formats[0]; i++) {
         if (formats[i]->probe(magic))
-            return status_prefix(
-                formats[i]->read_header(source, (uint32_t)(source->file_count - 1)), "%s", path);
+            return status_prefix(formats[i]->read_header(source, index), "%s",
+                                 source->files[index].path);
     }
-    return status ? status : status_set(LLM_E_FORMAT, "%s: not a file of tensors", path);
+    if (!status && is_pickle(magic))
+        return refuse_pickle(file->path);
+    return status ? status : status_set(LLM_E_FORMAT, "%s: not a file of tensors", file->path);
+}
+
+llm_status tensor_source_open_file(struct tensor_source *source, const char *path)
+{
+    struct file_reader reader;
+    llm_status status = file_reader_open(&reader, source->memory, path);
+
+    return status ? status : add_file(source, &reader);
 }
 
 /* ---- sharded sets ------------------------------------------------------------------------------
@@ -120,7 +154,7 @@ static llm_status open_shards(struct tensor_source *source, const char *director
             status = status_set(LLM_E_RANGE, "more than %d files", SHARD_LIMIT);
         if (!status && inserted) {
             path = file_join(source->memory, directory, file);
-            status = path ? open_file(source, path) : LLM_E_NOMEM;
+            status = path ? tensor_source_open_file(source, path) : LLM_E_NOMEM;
             memory_release(source->memory, path);
         }
         if (status)
@@ -166,36 +200,89 @@ static llm_status open_index(struct tensor_source *source, const char *directory
     return status_prefix(status, "%s", path);
 }
 
+static bool ends_with(const char *text, const char *end)
+{
+    size_t length = strlen(text);
+    size_t tail = strlen(end);
+
+    return length >= tail && strcmp(text + length - tail, end) == 0;
+}
+
+/* "...-00002-of-00005.gguf" and the like: found through the first. */
+static bool is_later_split(const char *name)
+{
+    const char *of = strstr(name, "-of-");
+
+    return of && of - name >= 6 && of[-6] == '-' && strncmp(of - 5, "00001", 5) != 0;
+}
+
+/* The one model in GGUF files of a directory, or what else was found there. */
+static llm_status open_loose(struct tensor_source *source, const char *directory)
+{
+    struct arena arena;
+    char **names = NULL;
+    const char *found = NULL;
+    const char *pickle = NULL;
+    size_t count = 0, models = 0;
+    char *path = NULL;
+    llm_status status;
+
+    arena_init(&arena, source->memory);
+    status = directory_list(&names, &count, &arena, directory);
+    for (size_t i = 0; i < count && !status; i++) {
+        if (ends_with(names[i], ".gguf") && !is_later_split(names[i])) {
+            found = names[i];
+            models++;
+        } else if (strncmp(names[i], "pytorch_model", 13) == 0) {
+            pickle = names[i];
+        }
+    }
+    if (!status && (models == 1 || (!models && pickle))) {
+        path = file_join(source->memory, directory, models ? found : pickle);
+        status = !path    ? LLM_E_NOMEM
+                 : models ? tensor_source_open_file(source, path)
+                          : refuse_pickle(path);
+    } else if (!status) {
+        status =
+            models
+                ? status_set(LLM_E_INVALID, "%s holds %zu GGUF models: name one", directory, models)
+                : status_set(LLM_E_IO, "%s holds no model.safetensors and no GGUF file", directory);
+    }
+    memory_release(source->memory, path);
+    arena_free(&arena);
+    return status;
+}
+
 static llm_status open_directory(struct tensor_source *source, const char *directory)
 {
-    static const char *const pickles[] = {"pytorch_model.bin", "pytorch_model.bin.index.json"};
     char *single = file_join(source->memory, directory, "model.safetensors");
     char *index = file_join(source->memory, directory, "model.safetensors.index.json");
     llm_status status = LLM_E_NOMEM;
 
     if (!single || !index)
         goto done;
-    if (file_exists(single)) {
-        status = open_file(source, single);
-    } else if (file_exists(index)) {
+    if (file_exists(single))
+        status = tensor_source_open_file(source, single);
+    else if (file_exists(index))
         status = open_index(source, directory, index);
-    } else {
-        status = status_set(LLM_E_IO, "%s holds no model.safetensors", directory);
-        for (size_t i = 0; i < sizeof pickles / sizeof pickles[0]; i++) {
-            char *pickle = file_join(source->memory, directory, pickles[i]);
-
-            if (pickle && file_exists(pickle))
-                status = status_set(LLM_E_UNSUPPORTED,
-                                    "%s is a Python pickle, which can run code: convert it to "
-                                    "model.safetensors",
-                                    pickle);
-            memory_release(source->memory, pickle);
-        }
-    }
+    else
+        status = open_loose(source, directory);
 done:
     memory_release(source->memory, single);
     memory_release(source->memory, index);
     return status;
+}
+
+static llm_status make_source(struct tensor_source **out, struct memory *memory)
+{
+    struct tensor_source *source = memory_alloc_zeroed(memory, 1, sizeof *source);
+
+    *out = source;
+    if (!source)
+        return LLM_E_NOMEM;
+    source->memory = memory;
+    map_init(&source->names, memory);
+    return LLM_OK;
 }
 
 llm_status tensor_source_open(struct tensor_source **out, struct memory *memory, const char *path)
@@ -206,12 +293,32 @@ llm_status tensor_source_open(struct tensor_source **out, struct memory *memory,
     *out = NULL;
     if (!path)
         return status_set(LLM_E_INVALID, "path is NULL");
-    source = memory_alloc_zeroed(memory, 1, sizeof *source);
-    if (!source)
-        return LLM_E_NOMEM;
-    source->memory = memory;
-    map_init(&source->names, memory);
-    status = file_is_directory(path) ? open_directory(source, path) : open_file(source, path);
+    status = make_source(&source, memory);
+    if (status)
+        return status;
+    status = file_is_directory(path) ? open_directory(source, path)
+                                     : tensor_source_open_file(source, path);
+    if (status) {
+        tensor_source_close(source);
+        return status;
+    }
+    *out = source;
+    return LLM_OK;
+}
+
+llm_status tensor_source_open_reader(struct tensor_source **out, struct memory *memory,
+                                     const struct file_reader *reader)
+{
+    struct file_reader own = *reader;
+    struct tensor_source *source;
+    llm_status status = make_source(&source, memory);
+
+    *out = NULL;
+    if (status) {
+        file_reader_close(&own);
+        return status;
+    }
+    status = add_file(source, &own);
     if (status) {
         tensor_source_close(source);
         return status;
@@ -223,12 +330,20 @@ llm_status tensor_source_open(struct tensor_source **out, struct memory *memory,
 /* ---- reading -----------------------------------------------------------------------------------
  */
 
-static bool same_shape(const struct tensor_entry *entry, const llm_tensor *to)
+/* GGUF leaves out sizes of 1 on the outside. */
+static bool same_shape(const struct tensor_entry *entry, const llm_tensor *to, bool loose)
 {
-    if (entry->dimensions != to->dimensions)
+    int32_t skip_entry = 0;
+    int32_t skip_to = 0;
+
+    while (loose && skip_entry < entry->dimensions && entry->shape[skip_entry] == 1)
+        skip_entry++;
+    while (loose && skip_to < to->dimensions && to->shape[skip_to] == 1)
+        skip_to++;
+    if (entry->dimensions - skip_entry != to->dimensions - skip_to)
         return false;
-    for (int32_t i = 0; i < to->dimensions; i++) {
-        if (entry->shape[i] != to->shape[i])
+    for (int32_t i = 0; i < to->dimensions - skip_to; i++) {
+        if (entry->shape[skip_entry + i] != to->shape[skip_to + i])
             return false;
     }
     return true;
@@ -299,6 +414,124 @@ static llm_status load_converted(const struct tensor_source *source,
     return status;
 }
 
+/* ---- block types, through float ----
+ */
+
+struct expand {
+    const struct dtype *type;
+    const unsigned char *from;
+    const float *scales; /* groups of int8 values, else NULL */
+    float *to;
+    int64_t blocks; /* of block_elements, or of `group` */
+    int64_t group;
+};
+
+static void expand_blocks(void *arg, int64_t begin, int64_t end)
+{
+    const struct expand *job = arg;
+
+    if (!job->scales) {
+        job->type->to_f32(job->to + begin * job->type->block_elements,
+                          job->from + begin * job->type->block_bytes,
+                          (end - begin) * job->type->block_elements);
+        return;
+    }
+    for (int64_t i = begin * job->group; i < end * job->group; i++)
+        job->to[i] = (float)(int8_t)job->from[i] * job->scales[i / job->group];
+}
+
+/* Values [begin, begin + count) of the entry, whole blocks, into `values`. */
+static llm_status load_range(const struct tensor_source *source, const struct tensor_entry *entry,
+                             int64_t begin, int64_t count, unsigned char *buffer, float *values,
+                             int threads)
+{
+    const struct file_reader *file = &source->files[entry->file];
+    const struct dtype *type = dtype_get(entry->dtype);
+    int64_t size = entry->group ? (int64_t)entry->group : type->block_elements;
+    int64_t bytes = entry->group ? (int64_t)entry->group : type->block_bytes;
+    int64_t blocks = count / size;
+    size_t plain = (size_t)(blocks * bytes);
+    struct expand job = {type, buffer, NULL, values, blocks, size};
+    llm_status status;
+
+    status =
+        file_reader_read(file, entry->offset + (uint64_t)(begin / size * bytes), buffer, plain);
+    if (!status && entry->group) {
+        plain = (plain + 3) & ~(size_t)3;
+        job.scales = (const float *)(void *)(buffer + plain);
+        status = file_reader_read(file, entry->scales_offset + (uint64_t)(begin / size) * 4,
+                                  buffer + plain, (size_t)blocks * 4);
+    }
+    if (!status)
+        parallel_for(threads, blocks, 16384 / size + 1, expand_blocks, &job);
+    return status;
+}
+
+/* A chunk of rows at a time: straight into `to` where that is plain floats, else by way of a tensor
+ * of the chunk. */
+static llm_status load_blocks(const struct tensor_source *source, const struct tensor_entry *entry,
+                              llm_tensor *to, tensor_tick tick, void *arg)
+{
+    int64_t rows = to->dimensions > 1 ? to->shape[0] : 1;
+    int64_t count = tensor_count(to);
+    int64_t row = rows ? count / rows : 0;
+    int64_t at_once = row && row < CHUNK / 4 ? CHUNK / 4 / row : 1;
+    int64_t size = entry->group ? (int64_t)entry->group : dtype_get(entry->dtype)->block_elements;
+    bool direct = to->dtype == LLM_F32 && tensor_is_contiguous(to);
+    int64_t bytes;
+    unsigned char *buffer = NULL;
+    llm_tensor *chunk = NULL;
+    llm_status status = LLM_OK;
+
+    if (count == 0)
+        return LLM_OK;
+    if (row % size != 0) { /* only groups may run over rows */
+        at_once = rows;
+        direct = true;
+        if (to->dtype != LLM_F32 || !tensor_is_contiguous(to))
+            return status_set(LLM_E_UNSUPPORTED, "groups of %lld values run over rows of %lld",
+                              (long long)size, (long long)row);
+    }
+    at_once = at_once < rows ? at_once : rows;
+    /* the blocks, and behind them the scales of groups */
+    bytes =
+        entry->group ? row + row / size * 4 + 4 : row / size * dtype_get(entry->dtype)->block_bytes;
+    buffer = memory_alloc_array(source->memory, (size_t)at_once, (size_t)bytes + 4);
+    if (!buffer)
+        return LLM_E_NOMEM;
+    for (int64_t begin = 0; begin < rows && !status; begin += at_once) {
+        int64_t piece = rows - begin < at_once ? rows - begin : at_once;
+        llm_tensor part = *to;
+        llm_tensor from;
+
+        if (!direct && !chunk) {
+            int64_t shape[LLM_MAX_DIMENSIONS];
+
+            memcpy(shape, to->shape, sizeof shape);
+            shape[0] = to->dimensions > 1 ? at_once : shape[0];
+            status = tensor_new(&chunk, to->context, LLM_F32, to->dimensions, shape);
+        }
+        if (!status)
+            status = load_range(source, entry, begin * row, piece * row, buffer,
+                                direct ? tensor_f32(to) + begin * row : tensor_f32(chunk),
+                                to->context->threads);
+        if (!status && !direct) {
+            from = *chunk;
+            if (to->dimensions > 1)
+                status = tensor_view_slice(&part, to, 0, begin, begin + piece, 1);
+            if (!status && to->dimensions > 1)
+                status = tensor_view_slice(&from, chunk, 0, 0, piece, 1);
+            if (!status)
+                status = tensor_copy(&part, &from);
+        }
+        if (!status && tick)
+            status = tick(arg, entry->bytes * (uint64_t)piece / (uint64_t)rows);
+    }
+    tensor_release(chunk);
+    memory_release(source->memory, buffer);
+    return status;
+}
+
 llm_status tensor_source_load(const struct tensor_source *source, const struct tensor_entry *entry,
                               llm_tensor *to, tensor_tick tick, void *arg)
 {
@@ -307,10 +540,13 @@ llm_status tensor_source_load(const struct tensor_source *source, const struct t
     if (entry->dtype < 0)
         return status_set(LLM_E_UNSUPPORTED, "tensor \"%.200s\" has type %s", entry->name,
                           entry->type_name);
-    if (!same_shape(entry, to))
+    if (!same_shape(entry, to, source->metadata != NULL))
         return status_set(LLM_E_SHAPE, "tensor \"%.200s\" does not have shape %s", entry->name,
                           tensor_shape_text(to));
-    if (entry->dtype == to->dtype && tensor_is_contiguous(to))
+    if (entry->group || dtype_get(entry->dtype)->block_elements != 1 ||
+        (entry->dtype != to->dtype && to->dtype == LLM_F32 && tensor_is_contiguous(to)))
+        status = load_blocks(source, entry, to, tick, arg);
+    else if (entry->dtype == to->dtype && tensor_is_contiguous(to))
         status = load_plain(&source->files[entry->file], entry, to, tick, arg);
     else
         status = load_converted(source, entry, to, tick, arg);

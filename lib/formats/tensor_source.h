@@ -22,7 +22,11 @@ struct tensor_entry {
     uint64_t offset; /* in its file */
     uint64_t bytes;
     uint32_t file;
+    uint32_t group;         /* 0, or int8 values with one f32 scale per `group` of them ... */
+    uint64_t scales_offset; /* ... which lie here in the file (llama2.c) */
 };
+
+struct gguf; /* formats/gguf.h */
 
 struct tensor_source {
     struct memory *memory;
@@ -31,6 +35,7 @@ struct tensor_source {
     size_t count, capacity;
     struct file_reader *files;
     size_t file_count, file_capacity;
+    struct gguf *metadata; /* of formats that have it; its tensors have GGUF's names and layouts */
 };
 
 enum { TENSOR_SOURCE_MAGIC = 16 };
@@ -43,9 +48,12 @@ struct tensor_format {
     llm_status (*read_header)(struct tensor_source *source, uint32_t file);
 };
 
-/* `path`: a tensor file, or a directory that holds model.safetensors or
- * model.safetensors.index.json. */
+/* `path`: a tensor file, or a directory that holds model.safetensors,
+ * model.safetensors.index.json, or one model in GGUF files. */
 llm_status tensor_source_open(struct tensor_source **out, struct memory *memory, const char *path);
+/* Of a reader, which the source closes, also when this fails. */
+llm_status tensor_source_open_reader(struct tensor_source **out, struct memory *memory,
+                                     const struct file_reader *reader);
 void tensor_source_close(struct tensor_source *source); /* NULL allowed */
 
 /* NULL: there is none of that name. */
@@ -54,12 +62,15 @@ const struct tensor_entry *tensor_source_find(const struct tensor_source *source
 /* Called after every few megabytes; anything but LLM_OK ends the reading with that status. */
 typedef llm_status (*tensor_tick)(void *arg, uint64_t bytes);
 
-/* Fills `to`, which has the entry's shape, any strides and any plain dtype. `tick` may be NULL. */
+/* Fills `to`, which has the entry's shape, any strides and any plain dtype. `tick` may be NULL.
+ * Block types are expanded by all threads of the tensor's context. */
 llm_status tensor_source_load(const struct tensor_source *source, const struct tensor_entry *entry,
                               llm_tensor *to, tensor_tick tick, void *arg);
 
 /* For formats: copies the entry and its name; LLM_E_FORMAT for a name that is there already. */
 llm_status tensor_source_add(struct tensor_source *source, const struct tensor_entry *entry,
                              const char *name, size_t name_size);
+/* For formats of several files: opens one more. */
+llm_status tensor_source_open_file(struct tensor_source *source, const char *path);
 
 #endif

@@ -21,7 +21,8 @@ struct dtype {
     void (*to_f32)(float *out, const void *in, int64_t count);
     void (*from_f32)(void *out, const float *in, int64_t count);
     uint8_t dlpack_code; /* DLDataTypeCode */
-    uint8_t dlpack_bits;
+    uint8_t dlpack_bits; /* 0: no such type there */
+    int32_t gguf;        /* number of the type in GGUF files, -1 if they have none */
 };
 
 /* NULL for an unknown dtype. */
@@ -29,6 +30,10 @@ const struct dtype *dtype_get(int32_t dtype);
 
 /* The LLM_* constant of a safetensors type name, or -1. */
 int32_t dtype_from_safetensors(const char *name);
+
+/* The LLM_* constant of a type number of GGUF files, or of a name of this table; or -1. */
+int32_t dtype_from_gguf(uint32_t type);
+int32_t dtype_from_name(const char *name);
 
 /* Bytes of `count` elements; false on overflow, unknown type or a partial block. */
 bool dtype_bytes(int32_t dtype, int64_t count, size_t *out);

@@ -14,6 +14,9 @@ llm_status tensor_set_shape(llm_tensor *tensor, int32_t dtype, int32_t dimension
 
     if (!dtype_get(dtype))
         return status_set(LLM_E_INVALID, "unknown dtype %d", dtype);
+    if (dtype_get(dtype)->block_elements != 1)
+        return status_set(LLM_E_UNSUPPORTED, "dtype %s is for the weights in files only",
+                          dtype_get(dtype)->name);
     if (dimensions < 0 || dimensions > LLM_MAX_DIMENSIONS)
         return status_set(LLM_E_SHAPE, "%d dimensions, outside 0..%d", dimensions,
                           LLM_MAX_DIMENSIONS);

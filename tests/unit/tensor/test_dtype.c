@@ -23,7 +23,7 @@ static void test_table(void **state)
         assert_true(dtype->block_bytes * 8 == dtype->dlpack_bits);
     }
     assert_null(dtype_get(-1));
-    assert_null(dtype_get(LLM_BOOL + 1));
+    assert_null(dtype_get(LLM_TQ2_0 + 1));
     assert_int_equal(dtype_from_safetensors("F8"), -1);
     assert_false(dtype_bytes(99, 1, &bytes));
     assert_false(dtype_bytes(LLM_F32, -1, &bytes));
