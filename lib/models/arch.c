@@ -11,6 +11,17 @@
 static const struct arch *const archs[] = {
     &arch_gpt2,
     &arch_llama,
+    &arch_mistral,
+    &arch_mixtral,
+    &arch_qwen2,
+    &arch_qwen3,
+    &arch_gemma,
+    &arch_gemma2,
+    &arch_gemma3,
+    &arch_phi,
+    &arch_phi3,
+    &arch_gpt_neox,
+    &arch_falcon,
 };
 
 const struct arch *arch_find(const char *model_type)

@@ -145,6 +145,23 @@ llm_status decoder_read(struct decoder_config *config, const json_t *json)
     return status ? status : check_heads(config);
 }
 
+llm_status decoder_read_window(struct decoder_config *config, const json_t *json)
+{
+    static const struct config_field window = {"sliding_window", CONFIG_OR_NULL, FIELD(window), 1,
+                                               INT32_MAX};
+
+    return config_read(config, json, &window, 1);
+}
+
+bool *decoder_local_layers(llm_model *model, const struct decoder_config *config)
+{
+    bool *local = arena_alloc(&model->arena, sizeof *local * (size_t)config->layers);
+
+    if (local)
+        memset(local, 0, sizeof *local * (size_t)config->layers);
+    return local;
+}
+
 llm_status decoder_read_layer_types(bool *local, int32_t layers, const json_t *json)
 {
     const json_t *types = json_object_get(json, "layer_types");

@@ -46,6 +46,12 @@ struct decoder_config decoder_defaults(void);
 /* The fields that all these architectures share, with the checks between them. */
 llm_status decoder_read(struct decoder_config *config, const json_t *json);
 
+/* "sliding_window", where null stands for none. */
+llm_status decoder_read_window(struct decoder_config *config, const json_t *json);
+
+/* Memory for `local` in the model's arena; NULL when there is none. */
+bool *decoder_local_layers(llm_model *model, const struct decoder_config *config);
+
 /* "layer_types" of the configuration, if it is there, into local[layers]. */
 llm_status decoder_read_layer_types(bool *local, int32_t layers, const json_t *json);
 
