@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
  * Falcon: Almazrouei et al., "The Falcon series of open language models" (2023). Three shapes of
- * one block (parallel.c): the 7B model has one layer norm and a single key head; the "new decoder"
- * of 40B and 180B has groups of query heads and a norm for each half, its 11B sibling one norm; the
- * RW models put the halves one after the other and use ALiBi slopes.
+ * one block (parallel_decoder.c): the 7B model has one layer norm and a single key head; the "new
+ * decoder" of 40B and 180B has groups of query heads and a norm for each half, its 11B sibling one
+ * norm; the RW models put the halves one after the other and use ALiBi slopes.
  */
 #include "models/arch.h"
-#include "models/parallel.h"
+#include "models/parallel_decoder.h"
 
 #include <string.h>
 

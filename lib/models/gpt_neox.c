@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
  * GPT-NeoX and Pythia: Black et al., "GPT-NeoX-20B" (2022). Attention and feed-forward side by
- * side, each behind its own layer norm (parallel.c), or one after the other; queries, keys and
- * values fused head by head, rotary positions on part of each head.
+ * side, each behind its own layer norm (parallel_decoder.c), or one after the other; queries, keys
+ * and values fused head by head, rotary positions on part of each head.
  */
 #include "models/arch.h"
-#include "models/parallel.h"
+#include "models/parallel_decoder.h"
 
 static const struct parallel_names names = {
     .tokens = {"gpt_neox.embed_in.weight", "token_embd.weight"},

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
  * Phi-1, Phi-1.5 and Phi-2: Li et al., "Textbooks are all you need II" (2023). Attention and
- * feed-forward side by side behind one layer norm (parallel.c), rotary positions on part of each
- * head, biases everywhere, logits too.
+ * feed-forward side by side behind one layer norm (parallel_decoder.c), rotary positions on part of
+ * each head, biases everywhere, logits too.
  */
 #include "models/arch.h"
-#include "models/parallel.h"
+#include "models/parallel_decoder.h"
 
 static const struct parallel_names names = {
     .tokens = {"model.embed_tokens.weight", "token_embd.weight"},

@@ -16,12 +16,12 @@ import torch
 here = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(here), str(here.parents[1] / "examples" / "python")]
 import libllm  # noqa: E402
-from decoder_variants import VARIANTS, make_model  # noqa: E402
+from decoder_variants import VARIANTS, attention_of, make_model  # noqa: E402
 
 TOKENS, VOCABULARY = 150, 499
 LARGE = dict(vocab_size=VOCABULARY, hidden_size=192, intermediate_size=304, num_hidden_layers=4)
 CHANGES = {
-    "gemma3": dict(num_hidden_layers=3), "falcon-rw": dict(num_attention_heads=12),
+    "gemma3": dict(num_hidden_layers=3), "falcon-rw": dict(num_attention_heads=6),
     "mixtral": dict(intermediate_size=96),
     "phi3-long": dict(hidden_size=24, max_position_embeddings=400),
 }
@@ -64,7 +64,8 @@ def compare(name):
         with tempfile.TemporaryDirectory() as other:
             mine.save(other)
             again = torch.tensor(libllm.Model.load(other).logits(ids))
-            back = type(model).from_pretrained(other, attn_implementation="eager").eval()
+            back = type(model).from_pretrained(other,
+                                               attn_implementation=attention_of(name)).eval()
             saved = (back(torch.tensor([ids]), use_cache=False).logits[0] - whole).abs().max().item()
             same = torch.equal(again, torch.tensor(mine.logits(ids)))
     print(f"{name:18} logits up to {scale:7.3f}: whole {error:.1e}, cached {stepped.item():.1e}, "

@@ -10,7 +10,7 @@ LENGTHS = [23, 1, 9, 17, 4]
 COMMON = dict(vocab_size=67, hidden_size=24, intermediate_size=36, num_hidden_layers=2,
               num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=64,
               attention_dropout=0.0, bos_token_id=1, eos_token_id=2, pad_token_id=None,
-              use_cache=True, attn_implementation="eager")
+              use_cache=True)
 YARN = dict(rope_type="yarn", rope_theta=10000.0, factor=4.0, original_max_position_embeddings=16)
 LLAMA3 = dict(rope_type="llama3", rope_theta=500.0, factor=8.0, low_freq_factor=1.0,
               high_freq_factor=4.0, original_max_position_embeddings=16)
@@ -67,14 +67,18 @@ def make_config(name, **changes):
     if prefix in ("Phi", "GPTNeoX", "Falcon"):  # fields that these do not have
         for key in ("head_dim", "num_key_value_heads"):
             fields.pop(key, None)
-    config = getattr(transformers, prefix + "Config")(**fields)
-    config._attn_implementation = "eager"
-    return config
+    return getattr(transformers, prefix + "Config")(**fields)
+
+
+def attention_of(name):
+    """Scores by the book; but Falcon's own loop adds ALiBi twice in transformers 5."""
+    return "sdpa" if VARIANTS[name][0] == "Falcon" else "eager"
 
 
 def make_model(name, deviation=0.2, **changes):
     """Random weights, norms near one, experts' routers wide apart."""
     config = make_config(name, **changes)
+    config._attn_implementation = attention_of(name)
     prefix = VARIANTS[name][0].replace("Gemma3Text", "Gemma3")
     model = getattr(transformers, prefix + "ForCausalLM")(config).eval()
     generator = torch.Generator().manual_seed(7)

@@ -3,7 +3,7 @@
  * Wang and Komatsuzaki's parallel block, "GPT-J" (2021), as GPT-NeoX, Phi-2 and Falcon have it.
  * `block` is the mathematics.
  */
-#include "models/parallel.h"
+#include "models/parallel_decoder.h"
 
 #include "graph/op.h"
 #include "models/head.h"

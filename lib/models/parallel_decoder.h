@@ -2,10 +2,10 @@
  *
  * The decoder with layer norms and a plain feed-forward whose two halves may stand side by side:
  * GPT-NeoX, Phi-2, Falcon. An architecture's own file reads its configuration, sets the switches
- * below and names its parameters; the block itself is in parallel.c.
+ * below and names its parameters; the block itself is in parallel_decoder.c.
  */
-#ifndef MODELS_PARALLEL_H
-#define MODELS_PARALLEL_H
+#ifndef MODELS_PARALLEL_DECODER_H
+#define MODELS_PARALLEL_DECODER_H
 
 #include "models/config.h"
 #include "models/model.h"
