@@ -22,6 +22,12 @@ static const struct arch *const archs[] = {
     &arch_phi3,
     &arch_gpt_neox,
     &arch_falcon,
+
+    &arch_bert,
+    &arch_distilbert,
+    &arch_roberta,
+    &arch_xlm_roberta,
+    &arch_t5,
 };
 
 const struct arch *arch_find(const char *model_type)

@@ -21,4 +21,10 @@ extern const struct arch arch_phi3;     /* phi3.c */
 extern const struct arch arch_gpt_neox; /* gpt_neox.c */
 extern const struct arch arch_falcon;   /* falcon.c */
 
+extern const struct arch arch_bert;        /* bert.c */
+extern const struct arch arch_distilbert;  /* distilbert.c */
+extern const struct arch arch_roberta;     /* roberta.c */
+extern const struct arch arch_xlm_roberta; /* roberta.c */
+extern const struct arch arch_t5;          /* t5.c */
+
 #endif

@@ -313,18 +313,13 @@ llm_tensor *model_head_loss(struct cx *cx, const llm_model *model, const struct 
 {
     llm_tensor *hidden;
 
-    if (model->head.kind != LLM_HEAD_SEQUENCE && !targets->classes)
-        return cx_fail(cx, LLM_E_INVALID, "%s: the loss needs classes", model->head.class_name);
-    switch (model->head.kind) {
-    case LLM_HEAD_CAUSAL_LM:
-        return model_loss(cx, model, batch, targets->classes, 0.0f);
-    case LLM_HEAD_NONE:
-    case LLM_HEAD_SEQ2SEQ:
+    if (model->head.kind == LLM_HEAD_NONE || model->head.kind == LLM_HEAD_SEQ2SEQ)
         return cx_fail(cx, LLM_E_UNSUPPORTED, "%s: has no loss of this kind",
                        model->head.class_name);
-    default:
-        break;
-    }
+    if (model->head.kind != LLM_HEAD_SEQUENCE && !targets->classes)
+        return cx_fail(cx, LLM_E_INVALID, "%s: the loss needs classes", model->head.class_name);
+    if (model->head.kind == LLM_HEAD_CAUSAL_LM)
+        return model_loss(cx, model, batch, targets->classes, 0.0f);
     hidden = model_hidden(cx, model, batch);
     if (model->head.kind == LLM_HEAD_MASKED_LM)
         return masked_loss(cx, model, batch, hidden, targets->classes);

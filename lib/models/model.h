@@ -83,7 +83,8 @@ struct llm_model {
     float logit_cap;         /* logits become cap * tanh(logits / cap); 0: they stay */
     float dropout;           /* training only, from the config */
     struct head head;
-    int32_t decoder_start, end_token, pad_token; /* encoder-decoders; -1: none */
+    int32_t decoder_layers;                      /* encoder-decoders; 0: no decoder */
+    int32_t decoder_start, end_token, pad_token; /* the same; -1: none */
 };
 
 /* From config.json text: parameters declared, not initialized. `what` names the text in messages.

@@ -52,54 +52,71 @@ static llm_status tick(void *arg, uint64_t bytes)
 /* ---- loading -----------------------------------------------------------------------------------
  */
 
-/* The file's tensor for a parameter, with or without the architecture's prefix. */
-static const struct tensor_entry *find_entry(const struct tensor_source *source,
-                                             const llm_model *model, const char *name)
+/* The file's tensor of a name, with or without the architecture's prefix. */
+static const struct tensor_entry *find_name(const struct tensor_source *source,
+                                            const llm_model *model, const char *name)
 {
     const char *prefix = model->arch->prefix;
     const struct tensor_entry *entry = tensor_source_find(source, name);
+    size_t length = prefix ? strlen(prefix) : 0;
+    char full[256];
 
-    if (!entry && prefix && strncmp(name, prefix, strlen(prefix)) == 0)
-        entry = tensor_source_find(source, name + strlen(prefix));
+    if (entry || !prefix)
+        return entry;
+    if (strncmp(name, prefix, length) == 0)
+        return tensor_source_find(source, name + length);
+    if (length + strlen(name) >= sizeof full)
+        return NULL;
+    memcpy(full, prefix, length);
+    memcpy(full + length, name, strlen(name) + 1);
+    return tensor_source_find(source, full);
+}
+
+/* The file's tensor for a parameter, under any of its names. */
+static const struct tensor_entry *find_entry(const struct tensor_source *source,
+                                             const llm_model *model, const char *name)
+{
+    const struct tensor_entry *entry = find_name(source, model, name);
+    char other[256];
+
+    for (int i = 0; !entry && model->arch->alias; i++) {
+        if (!model->arch->alias(other, sizeof other, name, i))
+            break;
+        entry = find_name(source, model, other);
+    }
     return entry;
 }
 
+/* Marks the tensor as used. A parameter that a file may lack and lacks starts fresh. */
 static llm_status load_param(const struct tensor_source *source, const llm_model *model,
-                             const struct param *param, struct progress *progress)
+                             size_t index, bool *used, struct progress *progress)
 {
+    const struct param *param = &model->params.list[index];
     const struct tensor_entry *entry = find_entry(source, model, param->name);
     llm_tensor view;
 
-    if (!entry && (param->flags & PARAM_OPTIONAL))
+    if (!entry && (param->flags & PARAM_OPTIONAL)) {
+        params_initialize_one(&model->params, index, model->context->seed);
         return LLM_OK;
+    }
     if (!entry)
         return status_set(LLM_E_FORMAT, "tensor \"%s\" is missing", param->name);
+    used[entry - source->list] = true;
     params_file_view(&view, param);
     return tensor_source_load(source, entry, &view, tick, progress);
 }
 
 /* Tensors nobody asked for are worth a warning: the file may be another model's. */
 static void report_unused(const struct tensor_source *source, const llm_model *model,
-                          const char *directory)
+                          const bool *used, const char *directory)
 {
-    const char *prefix = model->arch->prefix ? model->arch->prefix : "";
     const char *first = NULL;
     size_t unused = 0;
 
     for (size_t i = 0; i < source->count; i++) {
         const char *name = source->list[i].name;
-        char full[256];
-        size_t length = strlen(prefix);
 
-        if (params_find(&model->params, name))
-            continue;
-        if (length + strlen(name) < sizeof full) {
-            memcpy(full, prefix, length);
-            memcpy(full + length, name, strlen(name) + 1);
-            if (params_find(&model->params, full))
-                continue;
-        }
-        if (model->arch->ignores && model->arch->ignores(name))
+        if (used[i] || (model->arch->ignores && model->arch->ignores(name)))
             continue;
         if (!first)
             first = name;
@@ -123,22 +140,30 @@ static uint64_t total_bytes(const struct tensor_source *source)
 llm_status model_load_weights(llm_model *model, const char *directory,
                               const llm_model_load_options *options)
 {
+    struct memory *memory = &model->context->memory;
     struct tensor_source *source = NULL;
     struct progress progress = {0};
-    llm_status status = tensor_source_open(&source, &model->context->memory, directory);
+    bool *used = NULL;
+    llm_status status = tensor_source_open(&source, memory, directory);
 
     if (status)
         goto done;
+    used = memory_alloc_zeroed(memory, source->count + 1, sizeof *used);
+    if (!used) {
+        status = LLM_E_NOMEM;
+        goto done;
+    }
     progress.fn = options ? options->progress : NULL;
     progress.user = options ? options->progress_user : NULL;
     progress.total = total_bytes(source);
     for (size_t i = 0; i < model->params.count && !status; i++)
-        status = load_param(source, model, &model->params.list[i], &progress);
+        status = load_param(source, model, i, used, &progress);
     if (status == LLM_OK)
-        report_unused(source, model, directory);
+        report_unused(source, model, used, directory);
     else if (status != LLM_E_CANCELLED)
         status_prefix(status, "%s", directory);
 done:
+    memory_release(memory, used);
     tensor_source_close(source);
     return status;
 }

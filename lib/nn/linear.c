@@ -13,7 +13,10 @@ void linear_declare(struct linear *linear, struct params *params, const struct l
                                 .flags = spec->flags | PARAM_DECAY,
                                 .init = PARAM_INIT_NORMAL,
                                 .deviation = spec->deviation};
-    struct param_spec bias = {.dimensions = 1, .shape = {spec->out}, .init = PARAM_INIT_ZERO};
+    struct param_spec bias = {.dimensions = 1,
+                              .shape = {spec->out},
+                              .flags = spec->flags & PARAM_OPTIONAL,
+                              .init = PARAM_INIT_ZERO};
     char gguf_name[128];
 
     (void)snprintf(gguf_name, sizeof gguf_name, "%s.weight", gguf);

@@ -169,12 +169,19 @@ static void fill_block(void *arg, int64_t block)
     }
 }
 
+void params_initialize_one(const struct params *params, size_t index, uint64_t seed)
+{
+    struct fill_job job = {.param = &params->list[index], .seed = seed, .stream = index};
+
+    if (params->shapes_only)
+        return;
+    job.values = tensor_f32(job.param->tensor);
+    job.count = tensor_count(job.param->tensor);
+    parallel_each(params->context->threads, (job.count + BLOCK - 1) / BLOCK, fill_block, &job);
+}
+
 void params_initialize(struct params *params, uint64_t seed)
 {
-    for (size_t i = 0; i < params->count && !params->shapes_only; i++) {
-        struct fill_job job = {&params->list[i], tensor_f32(params->list[i].tensor),
-                               tensor_count(params->list[i].tensor), seed, i};
-
-        parallel_each(params->context->threads, (job.count + BLOCK - 1) / BLOCK, fill_block, &job);
-    }
+    for (size_t i = 0; i < params->count; i++)
+        params_initialize_one(params, i, seed);
 }

@@ -63,6 +63,7 @@ struct param *params_find(const struct params *params, const char *name); /* or 
 /* Fresh values; parameter i draws from Philox stream i of `seed`, so that adding a parameter does
  * not change the others. */
 void params_initialize(struct params *params, uint64_t seed);
+void params_initialize_one(const struct params *params, size_t index, uint64_t seed);
 
 /* The tensor as files store it: itself, or for PARAM_TRANSPOSED its transpose as a view. Fills
  * `view`, which borrows everything. */
