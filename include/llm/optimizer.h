@@ -83,7 +83,7 @@ LLM_API double llm_optimizer_learning_rate(const llm_optimizer *optimizer);
 LLM_API double llm_optimizer_gradient_norm(const llm_optimizer *optimizer);
 
 /** Save the state (moments, step counts) as a safetensors file, whole or not at all; load it into
- * an optimizer of the same kind with the same parameters. Loading changes nothing when it fails.
+ * an optimizer of the same kind with the same parameters. A file that does not fit changes nothing.
  *  @return LLM_OK, LLM_E_INVALID, LLM_E_IO, LLM_E_FORMAT, LLM_E_SHAPE, LLM_E_NOMEM. */
 LLM_API llm_status llm_optimizer_save(const llm_optimizer *optimizer, const char *path);
 LLM_API llm_status llm_optimizer_load(llm_optimizer *optimizer, const char *path);

@@ -296,9 +296,9 @@ static llm_status make_tokens(struct build *build, llm_dataset *dataset)
 static llm_status open_cache(struct build *build, llm_dataset *dataset, bool must_exist)
 {
     char reason[128] = "";
-    llm_status status =
-        token_cache_open(&dataset->tokens, build->memory, build->options->cache, build->sources,
-                         build->source_count, build->fingerprint, source_crc, build, reason);
+    llm_status status = token_cache_open(&dataset->tokens, build->memory, build->options->cache,
+                                         build->sources, build->source_count, build->fingerprint,
+                                         dataset->vocab_size, source_crc, build, reason);
 
     if (status || dataset->tokens.ids)
         return status;

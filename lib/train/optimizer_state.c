@@ -113,6 +113,15 @@ static llm_status check_entries(const struct tensor_source *source, const struct
     return LLM_OK;
 }
 
+static llm_status check_steps(const int64_t *steps, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (steps[i] < 0)
+            return status_set(LLM_E_FORMAT, "\"steps\" holds a negative count");
+    }
+    return LLM_OK;
+}
+
 llm_status optimizer_load(llm_optimizer *optimizer, const char *path)
 {
     struct tensor_source *source = NULL;
@@ -124,12 +133,12 @@ llm_status optimizer_load(llm_optimizer *optimizer, const char *path)
     if (status)
         goto done;
     status = check_entries(source, &list);
-    for (size_t i = 0; i < list.count && !status; i++)
+    /* The counts, last in the list, come first: they can be refused while nothing has changed. */
+    for (size_t i = list.count; i-- > 0 && !status;) {
         status = tensor_source_load(source, tensor_source_find(source, list.items[i].name),
                                     (llm_tensor *)list.items[i].tensor, NULL, NULL);
-    for (size_t i = 0; i < optimizer->param_count && !status; i++) {
-        if (list.steps[i] < 0)
-            status = status_set(LLM_E_FORMAT, "\"steps\" holds a negative count");
+        if (!status && i + 1 == list.count)
+            status = check_steps(list.steps, optimizer->param_count);
     }
     for (size_t i = 0; i < optimizer->param_count && !status; i++)
         optimizer->params[i].steps = list.steps[i];

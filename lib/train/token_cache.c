@@ -112,9 +112,30 @@ static llm_status same_sources(bool *same, const char *data, const struct token_
     return LLM_OK;
 }
 
+/* Checksums find accidents; what was forged to have the right ones must not lead astray either. */
+static bool contents_fit(const struct tokens *tokens, int32_t vocab_size)
+{
+    const uint16_t *narrow = tokens->ids;
+    const int32_t *wide = tokens->ids;
+    int64_t end = 0;
+    bool fits = tokens->validation_start >= -1 && tokens->validation_start <= tokens->count;
+
+    for (int64_t i = 0; i < tokens->documents && fits; i++) {
+        fits = tokens->ends[i] >= end && tokens->ends[i] <= tokens->count;
+        end = tokens->ends[i];
+    }
+    for (int64_t i = 0; i < tokens->count && fits; i++) {
+        int32_t id = tokens->width == 2 ? narrow[i] : wide[i];
+
+        fits = id >= 0 && id < vocab_size;
+    }
+    return fits;
+}
+
 llm_status token_cache_open(struct tokens *tokens, struct memory *memory, const char *path,
                             const struct token_source *sources, size_t source_count,
-                            uint64_t fingerprint, token_source_crc crc, void *arg, char reason[128])
+                            uint64_t fingerprint, int32_t vocab_size, token_source_crc crc,
+                            void *arg, char reason[128])
 {
     struct trailer trailer;
     size_t ends_at = 0, sources_at = 0;
@@ -143,15 +164,18 @@ llm_status token_cache_open(struct tokens *tokens, struct memory *memory, const 
     if (!why && !status &&
         trailer.crc != crc32c(0, tokens->map.data, tokens->map.size - sizeof trailer))
         why = "it is damaged";
+    if (!why && !status) {
+        tokens->ids = tokens->map.data + CACHE_HEADER;
+        tokens->count = (int64_t)trailer.count;
+        tokens->ends = (const int64_t *)(const void *)(tokens->map.data + ends_at);
+        tokens->documents = (int64_t)trailer.documents;
+        tokens->validation_start = trailer.validation_start;
+        if (!contents_fit(tokens, vocab_size))
+            why = "it is damaged";
+    }
     if (why || status) {
         (void)snprintf(reason, 128, "%s", why ? why : "");
         tokens_free(tokens);
-        return status;
     }
-    tokens->ids = tokens->map.data + CACHE_HEADER;
-    tokens->count = (int64_t)trailer.count;
-    tokens->ends = (const int64_t *)(const void *)(tokens->map.data + ends_at);
-    tokens->documents = (int64_t)trailer.documents;
-    tokens->validation_start = trailer.validation_start;
-    return LLM_OK;
+    return status;
 }

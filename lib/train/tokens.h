@@ -70,11 +70,11 @@ llm_status token_cache_commit(struct token_sink *sink, const struct token_source
 /* How the content of a source that was touched since can be known: its checksum now. */
 typedef llm_status (*token_source_crc)(void *arg, size_t index, uint32_t *crc_out);
 
-/* LLM_OK with tokens->ids NULL and `reason` filled in when the file does not exist, is damaged, or
- * was made from something else. */
+/* LLM_OK with tokens->ids NULL and `reason` filled in when the file does not exist, is damaged, was
+ * made from something else, or holds ids outside of 0 .. vocab_size - 1. */
 llm_status token_cache_open(struct tokens *tokens, struct memory *memory, const char *path,
                             const struct token_source *sources, size_t source_count,
-                            uint64_t fingerprint, token_source_crc crc, void *arg,
-                            char reason[128]);
+                            uint64_t fingerprint, int32_t vocab_size, token_source_crc crc,
+                            void *arg, char reason[128]);
 
 #endif

@@ -332,6 +332,74 @@ static void test_failing_allocations(void **state)
     llm_context_free(context);
 }
 
+/* One step down the gradient of sum(w * w). */
+static void step_on_squares(llm_context *context, llm_optimizer *optimizer, llm_tensor *w)
+{
+    llm_tape *tape;
+    llm_tensor *y;
+
+    assert_int_equal(llm_tape_new(&tape, context, NULL), LLM_OK);
+    llm_optimizer_zero_grad(optimizer);
+    assert_int_equal(llm_op_mul(&y, tape, w, w), LLM_OK);
+    assert_int_equal(llm_op_sum(&y, tape, y, 1, 0), LLM_OK);
+    assert_int_equal(llm_backward(tape, y), LLM_OK);
+    assert_int_equal(llm_optimizer_step(optimizer), LLM_OK);
+    llm_tape_free(tape);
+}
+
+/* The next step of an optimizer that was saved and loaded gives the same bits; what does not fit is
+ * refused and changes nothing. */
+static void test_optimizer_state(void **state)
+{
+    static const char path[] = "test_optimizer_state.safetensors";
+    const float start[4] = {1.0f, -2.0f, 0.5f, 3.0f};
+    const int64_t shape[1] = {4};
+    llm_context *context;
+    llm_optimizer *optimizers[3];
+    llm_tensor *weights[3];
+    float after[2][4];
+    int i;
+
+    (void)state;
+    assert_int_equal(llm_context_new(&context, NULL), LLM_OK);
+    for (i = 0; i < 3; i++) {
+        llm_optimizer_options options;
+
+        assert_int_equal(llm_optimizer_options_init(&options, sizeof options), LLM_OK);
+        if (i == 2)
+            options.kind = LLM_OPTIMIZER_SGD;
+        assert_int_equal(llm_optimizer_new(&optimizers[i], context, &options), LLM_OK);
+        assert_int_equal(llm_tensor_new(&weights[i], context, LLM_F32, 1, shape), LLM_OK);
+        assert_int_equal(llm_tensor_set_requires_grad(weights[i], 1), LLM_OK);
+        assert_int_equal(llm_optimizer_add(optimizers[i], weights[i], "w", 0), LLM_OK);
+        assert_int_equal(llm_tensor_write_f32(weights[i], start, 4), LLM_OK);
+    }
+    step_on_squares(context, optimizers[0], weights[0]);
+    assert_int_equal(llm_optimizer_save(optimizers[0], path), LLM_OK);
+    assert_int_equal(llm_optimizer_load(optimizers[1], path), LLM_OK);
+    assert_int_equal(llm_tensor_read_f32(weights[0], after[0], 4), LLM_OK);
+    assert_int_equal(llm_tensor_write_f32(weights[1], after[0], 4), LLM_OK);
+    for (i = 0; i < 2; i++) {
+        step_on_squares(context, optimizers[i], weights[i]);
+        assert_int_equal(llm_tensor_read_f32(weights[i], after[i], 4), LLM_OK);
+    }
+    assert_memory_equal(after[0], after[1], sizeof after[0]);
+
+    assert_int_equal(llm_optimizer_load(optimizers[2], path), LLM_E_INVALID); /* another kind */
+    assert_int_equal(llm_optimizer_load(optimizers[0], "no-such-file"), LLM_E_IO);
+    assert_int_equal(llm_optimizer_save(optimizers[0], "no-such-folder/x"), LLM_E_IO);
+    assert_int_equal(llm_optimizer_save(NULL, path), LLM_E_INVALID);
+    assert_int_equal(llm_optimizer_save(optimizers[0], NULL), LLM_E_INVALID);
+    assert_int_equal(llm_optimizer_load(NULL, path), LLM_E_INVALID);
+    assert_int_equal(llm_optimizer_load(optimizers[0], NULL), LLM_E_INVALID);
+    assert_int_equal(remove(path), 0);
+    for (i = 0; i < 3; i++) {
+        llm_optimizer_free(optimizers[i]);
+        llm_tensor_free(weights[i]);
+    }
+    llm_context_free(context);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -339,6 +407,7 @@ int main(void)
         cmocka_unit_test(test_misuse),
         cmocka_unit_test(test_loss_follows_logits),
         cmocka_unit_test(test_training_on_a_tape),
+        cmocka_unit_test(test_optimizer_state),
         cmocka_unit_test(test_freed_in_any_order),
         cmocka_unit_test(test_shared_by_threads),
         cmocka_unit_test_setup_teardown(test_failing_allocations, make_directory, remove_directory),
