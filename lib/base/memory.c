@@ -50,19 +50,17 @@ static bool reserve(struct memory *memory, size_t total)
 static void *take(struct memory *memory, size_t total)
 {
     size_t alignment = MEMORY_ALIGNMENT;
-    size_t rounded;
-    void *block;
+    void *block = NULL;
 
     if (memory->alloc)
         return memory->alloc(memory->user, total, MEMORY_ALIGNMENT);
     if (total >= 2 * huge_page)
         alignment = huge_page;
-    if (!checked_align(total, alignment, &rounded))
+    if (posix_memalign(&block, alignment, total))
         return NULL;
-    block = aligned_alloc(alignment, rounded);
 #if defined(MADV_HUGEPAGE)
-    if (block && alignment == huge_page)
-        (void)madvise(block, rounded, MADV_HUGEPAGE);
+    if (alignment == huge_page) /* whole ones only: the rest would cost up to another one */
+        (void)madvise(block, total / huge_page * huge_page, MADV_HUGEPAGE);
 #endif
     return block;
 }

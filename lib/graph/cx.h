@@ -57,7 +57,11 @@ struct cx {
     bool training;            /* dropout drops, batch norm uses the batch */
     bool checkpointing;       /* cx_segment keeps inputs only and runs again in the backward pass */
     bool release_in_backward; /* the tape owner does not read values after the backward pass */
-    bool rerunning;           /* a checkpointed segment runs again: no lasting side effects */
+    /* Gradients of parameters, too, live in buffers of the pool. Who sets this drops them
+     * (tensor_drop_grad) before the next forward pass, so that activations and gradients, which
+     * peak at different times, share memory. */
+    bool pools_gradients;
+    bool rerunning; /* a checkpointed segment runs again: no lasting side effects */
 
     uint64_t seed;   /* of everything random in this pass */
     uint64_t stream; /* next unused Philox stream; each random op takes one */
@@ -140,6 +144,10 @@ llm_tensor *cx_grad(struct cx *cx, llm_tensor *x, float *beta);
 /* Backward: add `dy` (contiguous, shape of x) to the gradient of x; shares the buffer when it can.
  */
 void cx_grad_add(struct cx *cx, llm_tensor *x, llm_tensor *dy);
+
+/* Backward: dy, which nobody reads or writes afterwards, becomes the gradient of parameter x
+ * without a copy. False: it cannot (x has a gradient, or cx does not pool them). */
+bool cx_grad_give(struct cx *cx, llm_tensor *x, llm_tensor *dy);
 
 /* The probability that dropout uses: `probability` or what cx->dropout says instead. */
 static inline float cx_dropout(const struct cx *cx, float probability)

@@ -167,11 +167,13 @@ static void hand_over(struct cx *cx, llm_tensor *x, llm_tensor *part, float scal
         cx_grad_add(cx, x, part);
         return;
     }
+    job.from = part->data;
+    if (scale == 1.0f && cx_grad_give(cx, x, part))
+        return;
     grad = cx_grad(cx, x, &job.beta);
     if (!grad)
         return;
     job.to = grad->data;
-    job.from = part->data;
     parallel_for(cx->threads, tensor_count(grad), ROWS_WORK, scale_range, &job);
 }
 

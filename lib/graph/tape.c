@@ -152,6 +152,22 @@ const float *cx_out_grad(const struct node *node, int index)
     return out->grad->data;
 }
 
+static llm_status parameter_grad(struct cx *cx, llm_tensor *root)
+{
+    struct storage *storage;
+    llm_status status;
+
+    if (!cx->pools_gradients)
+        return tensor_new(&root->grad, root->context, LLM_F32, root->dimensions, root->shape);
+    storage = cx_take(cx, (size_t)tensor_count(root) * sizeof(float));
+    if (!storage)
+        return LLM_E_NOMEM;
+    status =
+        tensor_over(&root->grad, storage, storage->data, LLM_F32, root->dimensions, root->shape);
+    storage_release(storage);
+    return status;
+}
+
 /* The gradient tensor of a root, made when first asked for. */
 static llm_tensor *root_grad(struct cx *cx, llm_tensor *root)
 {
@@ -159,8 +175,7 @@ static llm_tensor *root_grad(struct cx *cx, llm_tensor *root)
         if (root->is_on_tape) {
             root->grad = cx_output(cx, LLM_F32, root->dimensions, root->shape);
         } else {
-            llm_status status =
-                tensor_new(&root->grad, root->context, LLM_F32, root->dimensions, root->shape);
+            llm_status status = parameter_grad(cx, root);
 
             if (status)
                 return cx_adopt(cx, status);
@@ -243,6 +258,22 @@ void cx_grad_add(struct cx *cx, llm_tensor *x, llm_tensor *dy)
     if (!grad)
         return;
     cx_adopt(cx, beta == 0.0f ? tensor_copy(grad, dy) : tensor_add(grad, dy));
+}
+
+bool cx_grad_give(struct cx *cx, llm_tensor *x, llm_tensor *dy)
+{
+    llm_status status;
+
+    if (cx->status || !cx->pools_gradients || x->is_on_tape || x->base || x->grad || !dy->storage ||
+        dy->data != dy->storage->data || storage_is_shared(dy->storage))
+        return false;
+    status = tensor_over(&x->grad, dy->storage, dy->data, LLM_F32, x->dimensions, x->shape);
+    x->grad_is_fresh = false;
+    if (status)
+        cx_adopt(cx, status);
+    else
+        drop_values(dy);
+    return true;
 }
 
 /* ---- backward ---- */

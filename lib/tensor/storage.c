@@ -165,6 +165,20 @@ void pool_free(struct pool *pool)
     context_release(context);
 }
 
+/* A free buffer of the class or, rather than asking the system, one half as large again. */
+static struct storage *take_free(struct pool *pool, int class)
+{
+    for (int c = class; c <= class + 2 && c < SIZE_CLASSES; c++) {
+        struct storage *storage = pool->free[c];
+
+        if (storage) {
+            pool->free[c] = storage->next;
+            return storage;
+        }
+    }
+    return NULL;
+}
+
 struct storage *pool_take(struct pool *pool, size_t bytes)
 {
     struct storage *storage;
@@ -176,9 +190,8 @@ struct storage *pool_take(struct pool *pool, size_t bytes)
         return NULL;
     }
     class = size_class(bytes, &rounded);
-    storage = pool->free[class];
+    storage = take_free(pool, class);
     if (storage) {
-        pool->free[class] = storage->next;
         storage->next = NULL;
         atomic_store(&storage->references, 1);
     } else {

@@ -188,8 +188,27 @@ llm_tensor *tensor_retain(llm_tensor *tensor)
     return tensor;
 }
 
-/* A view holds a reference to its base, and bases are never views: the loop runs at most twice,
- * apart from gradients, which have neither base nor gradient. */
+/* Gradients have neither base nor gradient. */
+static void release_grad(llm_tensor *grad)
+{
+    llm_context *context;
+
+    if (!grad || grad->is_on_tape || atomic_fetch_sub(&grad->references, 1) != 1)
+        return;
+    context = grad->context;
+    storage_release(grad->storage);
+    memory_release(&context->memory, grad);
+    context_release(context);
+}
+
+void tensor_drop_grad(llm_tensor *tensor)
+{
+    release_grad(tensor->grad);
+    tensor->grad = NULL;
+    tensor->grad_is_fresh = false;
+}
+
+/* A view holds a reference to its base, and bases are never views: the loop runs at most twice. */
 void tensor_release(llm_tensor *tensor)
 {
     while (tensor && !tensor->is_on_tape && atomic_fetch_sub(&tensor->references, 1) == 1) {
@@ -198,11 +217,7 @@ void tensor_release(llm_tensor *tensor)
         llm_context *context = tensor->context;
 
         storage_release(tensor->storage);
-        if (grad && !grad->is_on_tape && atomic_fetch_sub(&grad->references, 1) == 1) {
-            storage_release(grad->storage);
-            memory_release(&grad->context->memory, grad);
-            context_release(context);
-        }
+        release_grad(grad);
         memory_release(&context->memory, tensor);
         context_release(context);
         tensor = base;

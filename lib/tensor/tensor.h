@@ -42,7 +42,8 @@ llm_status tensor_new_zeroed(llm_tensor **out, llm_context *context, int32_t dty
 llm_status tensor_over(llm_tensor **out, struct storage *storage, void *data, int32_t dtype,
                        int32_t dimensions, const int64_t *shape);
 llm_tensor *tensor_retain(llm_tensor *tensor);
-void tensor_release(llm_tensor *tensor); /* NULL allowed; no-op on tape tensors */
+void tensor_release(llm_tensor *tensor);   /* NULL allowed; no-op on tape tensors */
+void tensor_drop_grad(llm_tensor *tensor); /* of a heap tensor, with its memory; none is fine */
 
 /* Checks dtype and sizes, fills row-major strides. *count_out may be NULL. */
 llm_status tensor_set_shape(llm_tensor *tensor, int32_t dtype, int32_t dimensions,

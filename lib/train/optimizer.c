@@ -226,6 +226,12 @@ void optimizer_zero_grad(llm_optimizer *optimizer)
     }
 }
 
+void optimizer_drop_grad(llm_optimizer *optimizer)
+{
+    for (size_t i = 0; i < optimizer->param_count; i++)
+        tensor_drop_grad(optimizer->params[i].tensor);
+}
+
 /* NULL: no gradient arrived, the parameter stays as it is. */
 static const float *gradient_of(const struct optimizer_param *param)
 {

@@ -55,6 +55,7 @@ llm_status optimizer_add(llm_optimizer *optimizer, llm_tensor *parameter, const 
                          int32_t group);
 
 void optimizer_zero_grad(llm_optimizer *optimizer);
+void optimizer_drop_grad(llm_optimizer *optimizer); /* their memory, too */
 
 /* The three parts of a step, for the trainer, which reports between them. */
 double optimizer_measure(llm_optimizer *optimizer);          /* sets and returns ->norm */

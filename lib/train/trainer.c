@@ -180,6 +180,7 @@ static llm_status make_parts(llm_trainer *trainer)
     trainer->cx.dropout = (float)o->dropout;
     trainer->cx.checkpointing = o->gradient_checkpointing;
     trainer->cx.release_in_backward = true;
+    trainer->cx.pools_gradients = true;
     trainer->windows = memory_alloc_array(memory, (size_t)o->batch, sizeof *trainer->windows);
     if (!trainer->windows)
         return LLM_E_NOMEM;
@@ -312,7 +313,7 @@ llm_status trainer_gradients(llm_trainer *trainer, int64_t step)
     double sum = 0.0;
     llm_status status = LLM_OK;
 
-    optimizer_zero_grad(trainer->optimizer);
+    optimizer_drop_grad(trainer->optimizer);
     for (int64_t pass = 0; pass < passes && !status; pass++) {
         double loss = 0.0;
 
@@ -329,7 +330,7 @@ llm_status trainer_gradients(llm_trainer *trainer, int64_t step)
                             "lower learning rate or more warm-up may help",
                             (long long)step + 1);
     if (status) {
-        optimizer_zero_grad(trainer->optimizer);
+        optimizer_drop_grad(trainer->optimizer);
         return status;
     }
     trainer->loss = sum / (double)passes;
