@@ -65,6 +65,7 @@ static bool ignores(const char *name)
 const struct arch arch_gemma3 = {.name = "gemma3_text",
                                  .class_name = "Gemma3ForCausalLM",
                                  .prefix = "model.",
+                                 .wrapper = "gemma3",
                                  .create = create,
                                  .hidden = decoder_hidden,
                                  .ignores = ignores,

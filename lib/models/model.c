@@ -37,6 +37,36 @@ done:
     return status;
 }
 
+/* A model for text and images holds the configuration of its text part, which then is the model's.
+ */
+static llm_status take_text_part(llm_model *model, const char *name)
+{
+    static const char *const shared[] = {"architectures", "bos_token_id", "eos_token_id",
+                                         "pad_token_id"};
+    const json_t *inner = json_object_get(model->config, "text_config");
+    const char *inner_name = json_string_value(json_object_get(inner, "model_type"));
+    const struct arch *arch = inner_name ? arch_find(inner_name) : NULL;
+    json_t *text;
+
+    if (!arch || !arch->wrapper || strcmp(arch->wrapper, name) != 0)
+        return LLM_OK;
+    text = json_copy((json_t *)inner);
+    if (!text)
+        return status_set(LLM_E_NOMEM, "out of memory");
+    for (size_t i = 0; i < sizeof shared / sizeof shared[0]; i++) {
+        json_t *value = json_object_get(model->config, shared[i]);
+
+        if (value && !json_object_get(text, shared[i]) && json_object_set(text, shared[i], value)) {
+            json_decref(text);
+            return status_set(LLM_E_NOMEM, "out of memory");
+        }
+    }
+    json_decref(model->config);
+    model->config = text;
+    model->arch = arch;
+    return LLM_OK;
+}
+
 static llm_status read_architecture(llm_model *model)
 {
     const char *name = NULL;
@@ -53,8 +83,10 @@ static llm_status read_architecture(llm_model *model)
     if (json_is_object(json_object_get(model->config, "quantization_config")))
         return status_set(LLM_E_UNSUPPORTED, "field \"quantization_config\": not supported");
     model->arch = arch_find(name);
-    if (model->arch)
-        return LLM_OK;
+    if (!model->arch)
+        status = take_text_part(model, name);
+    if (status || model->arch)
+        return status;
     arch_names(known, sizeof known);
     return status_set(LLM_E_UNSUPPORTED,
                       "field \"model_type\": \"%.100s\" is unknown; known are: %s", name, known);

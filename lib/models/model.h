@@ -23,6 +23,7 @@ struct arch {
     const char *name;       /* "model_type" in config.json, for example "gpt2" */
     const char *class_name; /* of "architectures" in config.json when it has none; head.c */
     const char *prefix;     /* of parameter names, which a file may leave out; or NULL */
+    const char *wrapper;    /* "model_type" of files whose "text_config" this one is; or NULL */
     /* Reads model->config, fills the sizes below, allocates model->layout (in model->arena) and
      * declares every parameter. */
     llm_status (*create)(llm_model *model);

@@ -76,7 +76,7 @@ def attention_of(name):
 
 
 def make_model(name, deviation=0.2, **changes):
-    """Random weights, norms near one, experts' routers wide apart."""
+    """Random weights that bf16 holds exactly, those of norms near one."""
     config = make_config(name, **changes)
     config._attn_implementation = attention_of(name)
     prefix = VARIANTS[name][0].replace("Gemma3Text", "Gemma3")
@@ -86,7 +86,8 @@ def make_model(name, deviation=0.2, **changes):
         for key, parameter in model.named_parameters():
             noise = torch.randn(parameter.shape, generator=generator)
             norm = parameter.dim() == 1 and key.endswith("weight") and "Gemma" not in prefix
-            parameter.copy_(1 + 0.1 * noise if norm else deviation * noise)
+            value = 1 + 0.1 * noise if norm else deviation * noise
+            parameter.copy_(value.bfloat16().float())
     return model
 
 
