@@ -80,7 +80,7 @@ static void linear_backward(struct cx *cx, struct node *node)
 }
 
 static void linear_run(struct cx *cx, llm_tensor *y, llm_tensor *x, const llm_tensor *weight,
-                       const llm_tensor *bias)
+                       const llm_tensor *bias, bool steady_rows)
 {
     struct gemm product = product_make(tensor_rows(x), weight->shape[0], weight->shape[1]);
 
@@ -93,16 +93,15 @@ static void linear_run(struct cx *cx, llm_tensor *y, llm_tensor *x, const llm_te
     product.c = y->data;
     product.ldc = weight->shape[0];
     product.bias = bias ? tensor_f32(bias) : NULL;
-    /* A checkpointed block runs unrecorded first: it must choose as its recorded second run does.
-     */
-    product.steady_rows = !cx->recording && !cx->training && !cx->checkpointing;
+    product.steady_rows = steady_rows;
     product_run(cx, &product);
 }
 
 static void linear_recompute(struct cx *cx, struct node *node)
 {
+    /* As in the recorded run, though nothing records during the backward pass. */
     if (cx_refill(cx, node->out[0]))
-        linear_run(cx, node->out[0], node->in[0], node->in[1], node->in[2]);
+        linear_run(cx, node->out[0], node->in[0], node->in[1], node->in[2], false);
 }
 
 static const struct op linear_op = {"linear", linear_backward, linear_recompute};
@@ -151,7 +150,9 @@ llm_tensor *op_linear(struct cx *cx, llm_tensor *x, llm_tensor *weight, llm_tens
     y = cx_output(cx, LLM_F32, x->dimensions, shape);
     if (!y)
         return NULL;
-    linear_run(cx, y, in[0], weight, bias);
+    /* A checkpointed block runs unrecorded first: it must choose as its recorded second run does.
+     */
+    linear_run(cx, y, in[0], weight, bias, !cx->recording && !cx->training && !cx->checkpointing);
     (void)cx_record(cx, &linear_op, 3, in, 1, &y, 0);
     return cx->status ? NULL : y;
 }

@@ -37,17 +37,6 @@ struct decoder {
 /* ---- forward -----------------------------------------------------------------------------------
  */
 
-static llm_tensor *post_norm(struct cx *cx, const struct rms_norm *norm, llm_tensor *y)
-{
-    llm_tensor *normed;
-
-    if (!norm->weight)
-        return y;
-    normed = rms_norm_forward(cx, norm, y);
-    cx_release(cx, y);
-    return normed;
-}
-
 static llm_tensor *block(struct cx *cx, void *arg, llm_tensor *x /* [N, D] */)
 {
     const struct block_call *call = arg;
@@ -58,14 +47,16 @@ static llm_tensor *block(struct cx *cx, void *arg, llm_tensor *x /* [N, D] */)
     normed = rms_norm_forward(cx, &layer->attention_norm, x);
     y = self_attention_forward(cx, &layer->attention, call->batch, call->layer, normed);
     cx_release(cx, normed);
-    y = post_norm(cx, &layer->attention_post_norm, y);
+    if (layer->attention_post_norm.weight)
+        y = rms_norm_forward(cx, &layer->attention_post_norm, y);
     x = residual_add(cx, x, y, decoder->residual_dropout);
 
     normed = rms_norm_forward(cx, &layer->mlp_norm, x);
     y = layer->experts.count ? experts_forward(cx, &layer->experts, normed)
                              : gated_mlp_forward(cx, &layer->mlp, normed);
     cx_release(cx, normed);
-    y = post_norm(cx, &layer->mlp_post_norm, y);
+    if (layer->mlp_post_norm.weight)
+        y = rms_norm_forward(cx, &layer->mlp_post_norm, y);
     return residual_add(cx, x, y, decoder->residual_dropout);
 }
 

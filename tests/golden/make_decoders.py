@@ -99,7 +99,9 @@ def make(folder, name):
 
 
 def file_parts(name, key, gradient):
-    """The gradient as the tensors of files: transformers 5 fuses Mixtral's experts when it loads."""
+    """The gradient as the tensors of files, which transformers 5 renames and fuses when it loads."""
+    if name.startswith("gpt-neox") and key == "lm_head.weight":
+        return [("embed_out.weight", gradient)]
     if name != "mixtral" or ".mlp." not in key:
         return [(key, gradient)]
     stem = key[:key.index("mlp.")] + "block_sparse_moe."
