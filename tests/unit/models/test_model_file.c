@@ -254,8 +254,9 @@ static void refuses_wrong_directories(void **state)
     assert_non_null(strstr(llm_last_error(), "model.safetensors"));
     put_file("model.safetensors", "");
     assert_int_equal(LLM_E_FORMAT, load_status(context));
-    put_file("model.safetensors", "PK\3\4 not tensors at all");
-    assert_int_equal(LLM_E_FORMAT, load_status(context));
+    put_file("model.safetensors", "PK\3\4 a pickle in its archive");
+    assert_int_equal(LLM_E_UNSUPPORTED, load_status(context));
+    assert_non_null(strstr(llm_last_error(), "pickle"));
     assert_int_equal(LLM_OK, llm_model_save(model, directory, NULL));
     put_file("config.json", "{" SMALL "1}"); /* 321 tokens instead of 32 */
     assert_int_equal(LLM_E_SHAPE, load_status(context));
