@@ -28,7 +28,8 @@ static llm_status create(llm_model *model)
     config.head_norms = true;
     config.query_scalar = 256.0;
     config.window = 4096;
-    config.rope = (struct rotary_spec){.theta = 1e6, .layer_type = "full_attention"};
+    config.rope =
+        (struct rotary_spec){.theta = 1e6, .layer_type = "full_attention", .extended = true};
     config.local_rope = (struct rotary_spec){.theta = 1e4,
                                              .theta_field = "rope_local_base_freq",
                                              .layer_type = "sliding_attention",

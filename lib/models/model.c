@@ -56,7 +56,7 @@ static llm_status take_text_part(llm_model *model, const char *name)
     for (size_t i = 0; i < sizeof shared / sizeof shared[0]; i++) {
         json_t *value = json_object_get(model->config, shared[i]);
 
-        if (value && !json_object_get(text, shared[i]) && json_object_set(text, shared[i], value)) {
+        if (value && json_object_set(text, shared[i], value)) {
             json_decref(text);
             return status_set(LLM_E_NOMEM, "out of memory");
         }

@@ -75,6 +75,7 @@ static llm_status read_size(struct rotary *rotary, const json_t *config, const j
     llm_status status;
 
     rotary->head_dim = spec->head_dim;
+    rotary->extended = spec->extended;
     rotary->rope.theta = spec->theta;
     status = read_either(config, group, theta_field, "rope_theta", 1.0, 1e30, &rotary->rope.theta);
     if (!status)
@@ -209,7 +210,7 @@ int64_t rotary_context(const struct rotary *rotary)
         extended *= rope->factor;
     else if (rope->kind == ROPE_YARN && rope->factor != 0.0)
         extended = (double)rope->original_positions * rope->factor;
-    if (!(extended > (double)rope->max_positions))
+    if (rotary->extended || !(extended > (double)rope->max_positions))
         return rope->max_positions;
     return extended < (double)INT32_MAX ? (int64_t)extended : INT32_MAX;
 }

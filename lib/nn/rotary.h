@@ -14,6 +14,7 @@
 
 struct rotary {
     int32_t head_dim;
+    bool extended;
     struct rope_parameters rope;
     const float *frequencies;      /* [rotary_dim / 2] */
     const float *long_frequencies; /* LongRoPE: of sequences beyond the original context */
@@ -30,6 +31,7 @@ struct rotary_spec {
     const char *part_field;     /* NULL: "partial_rotary_factor" */
     const char *layer_type;     /* of "rope_parameters", for example "full_attention", or NULL */
     bool unscaled;              /* "rope_scaling" speaks of other layers */
+    bool extended;              /* max_positions counts what scaling adds already */
 };
 
 /* Tables are allocated in `arena`. Errors name the field. */
