@@ -319,6 +319,69 @@ static llm_status run_scenario(llm_context *context, void *user)
     return status;
 }
 
+/* The same for decoders: loaded, run whole and through a session, trained one step, saved. */
+#define DECODER                                                                                    \
+    "\"vocab_size\":32,\"hidden_size\":8,\"intermediate_size\":8,\"num_hidden_layers\":2,"         \
+    "\"num_attention_heads\":2,\"max_position_embeddings\":4"
+
+static const char *const decoders[] = {
+    "{\"model_type\":\"llama\"," DECODER ",\"rope_scaling\":{\"type\":\"dynamic\",\"factor\":4}}",
+    "{\"model_type\":\"gemma3\",\"text_config\":{\"model_type\":\"gemma3_text\",\"head_dim\":4,"
+    "\"num_key_value_heads\":1,\"sliding_window\":3,\"rope_scaling\":{\"type\":\"longrope\","
+    "\"short_factor\":[1,1],\"long_factor\":[2,2]}," DECODER "0}}",
+    "{\"model_type\":\"mixtral\",\"num_key_value_heads\":1,\"num_local_experts\":3," DECODER "0}",
+    "{\"model_type\":\"falcon\",\"new_decoder_architecture\":true,\"num_kv_heads\":1," DECODER "0}",
+};
+
+static llm_status decoder_scenario(llm_context *context, void *user)
+{
+    const size_t lengths[2] = {4, 2};
+    const char *text = user;
+    llm_model *model = NULL;
+    llm_session *session = NULL;
+    llm_tape *tape = NULL;
+    llm_tensor *loss = NULL;
+    llm_status status = llm_model_load(&model, context, directory, NULL);
+
+    llm_model_free(model);
+    model = NULL;
+    if (!status)
+        status = llm_model_new(&model, context, text, strlen(text), NULL);
+    if (!status)
+        status = llm_session_new(&session, model, NULL, NULL);
+    if (!status)
+        status = llm_session_append(session, ids, 4);
+    llm_session_free(session);
+    if (!status)
+        status = llm_tape_new(&tape, context, NULL);
+    if (!status)
+        status = llm_op_model_loss(&loss, tape, model, ids, targets, lengths, 2);
+    if (!status)
+        status = llm_backward(tape, loss);
+    llm_tape_free(tape);
+    if (!status)
+        status = llm_model_save(model, directory, NULL);
+    llm_model_free(model);
+    return status;
+}
+
+static void test_decoders_failing_allocations(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof decoders / sizeof decoders[0]; i++) {
+        llm_context *context;
+        llm_model *model;
+
+        assert_int_equal(llm_context_new(&context, NULL), LLM_OK);
+        if (llm_model_new(&model, context, decoders[i], strlen(decoders[i]), NULL) ||
+            llm_model_save(model, directory, NULL))
+            fail_msg("%s: %s", decoders[i], llm_last_error());
+        assert_true(failing_allocator_run(decoder_scenario, (void *)decoders[i], 1) > 100);
+        llm_model_free(model);
+        llm_context_free(context);
+    }
+}
+
 static void test_failing_allocations(void **state)
 {
     llm_context *context;
@@ -411,6 +474,8 @@ int main(void)
         cmocka_unit_test(test_freed_in_any_order),
         cmocka_unit_test(test_shared_by_threads),
         cmocka_unit_test_setup_teardown(test_failing_allocations, make_directory, remove_directory),
+        cmocka_unit_test_setup_teardown(test_decoders_failing_allocations, make_directory,
+                                        remove_directory),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
