@@ -6,6 +6,7 @@
 #include "llm/tensor.h"
 #include "llm/tape.h"
 #include "llm/tokenizer.h"
+#include "llm/grammar.h"
 #include "llm/model.h"
 #include "llm/session.h"
 #include "llm/task.h"

@@ -72,6 +72,7 @@ struct llm_tokenizer {
     struct post_processor post;
     int32_t special[5]; /* by LLM_TOKEN_*; -1: none */
     struct scratch *_Atomic scratches[SCRATCH_SLOTS];
+    struct byte_trie *_Atomic byte_trie; /* made when a grammar first asks (byte_trie.h) */
 };
 
 /* An empty tokenizer with one reference. */

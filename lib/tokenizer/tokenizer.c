@@ -2,6 +2,7 @@
  *
  * Lifetime of a tokenizer, its scratch memory, lists of ids, and the questions one can ask it.
  */
+#include "tokenizer/byte_trie.h"
 #include "tokenizer/pipeline.h"
 
 #include <string.h>
@@ -90,6 +91,7 @@ void tokenizer_release(llm_tokenizer *tokenizer)
     context = tokenizer->context;
     for (size_t i = 0; i < SCRATCH_SLOTS; i++)
         scratch_free(atomic_load(&tokenizer->scratches[i]));
+    byte_trie_free(atomic_load(&tokenizer->byte_trie), &context->memory);
     if (tokenizer->algorithm && tokenizer->model)
         tokenizer->algorithm->free(tokenizer);
     post_free(tokenizer);
@@ -150,6 +152,11 @@ void scratch_give(const llm_tokenizer *tokenizer, struct scratch *scratch)
             return;
     }
     scratch_free(scratch);
+}
+
+llm_context *tokenizer_context(const llm_tokenizer *tokenizer)
+{
+    return tokenizer->context;
 }
 
 struct memory *tokenizer_memory(const llm_tokenizer *tokenizer)

@@ -99,7 +99,8 @@ llm_status decode_stream_push(struct decode_stream *stream, const llm_tokenizer 
 /* U+FFFD for an unfinished character. */
 void decode_stream_finish(struct decode_stream *stream, struct text *out);
 
-/* The context's allocator and number of threads. */
+/* The context, its allocator and number of threads. */
+llm_context *tokenizer_context(const llm_tokenizer *tokenizer);
 struct memory *tokenizer_memory(const llm_tokenizer *tokenizer);
 int tokenizer_threads(const llm_tokenizer *tokenizer);
 
