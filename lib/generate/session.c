@@ -126,6 +126,7 @@ llm_status session_fork(llm_session **out, llm_session *from)
     }
     if (from->length)
         memcpy(session->ids, from->ids, from->length * sizeof *session->ids);
+    session->is_long = from->is_long;
     session->length = from->length;
     session->appended = from->appended;
     session->stream = from->stream;
@@ -184,10 +185,25 @@ llm_status session_leave(llm_session *session, llm_status status)
 /* ---- tokens -----------------------------------------------------------------------------------
  */
 
+/* Tokens in the cache that a text of `length` tokens can go on from: none where it grows beyond, or
+ * shrinks below, the length from which all of its tokens take other rotary angles. */
+static int64_t read_as(llm_session *session, int64_t length)
+{
+    int64_t held = kv_cache_length(session->cache, session->sequence);
+    bool is_long = session->model->long_from > 0 && length > session->model->long_from;
+
+    if (held && is_long != session->is_long) {
+        (void)kv_cache_rewind(session->cache, session->sequence, 0);
+        held = 0;
+    }
+    session->is_long = is_long;
+    return held;
+}
+
 llm_status session_evaluate(llm_session *session)
 {
-    struct step_part part = {.sequence = session->sequence};
     int64_t length = (int64_t)session->length;
+    struct step_part part = {.sequence = session->sequence, .length = length};
     llm_status status = LLM_OK;
     int64_t held;
 
@@ -195,7 +211,7 @@ llm_status session_evaluate(llm_session *session)
         return status_set(LLM_E_INVALID, "the session is empty: append a token first");
     if (session->logits_length == session->length)
         return LLM_OK;
-    held = kv_cache_length(session->cache, session->sequence);
+    held = read_as(session, length);
     if (held == length) /* the logits are of another text: run the last token again */
         status = kv_cache_rewind(session->cache, session->sequence, --held);
     while (!status && held < length) {

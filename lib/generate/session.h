@@ -37,6 +37,7 @@ struct llm_session {
     struct stepper stepper;
     struct kv_cache *cache;
     int32_t sequence; /* in the cache; -1: none yet */
+    bool is_long;     /* the cache was read as a text beyond model->long_from */
     int64_t limit;    /* most tokens */
     int64_t chunk;    /* most tokens in one run of the model */
 

@@ -30,6 +30,7 @@ void stepper_free(struct stepper *stepper)
     memory_release(memory, stepper->offsets);
     memory_release(memory, stepper->sequences);
     memory_release(memory, stepper->last);
+    memory_release(memory, stepper->lengths);
     kv_cache_release(stepper->cache);
     cx_free(&stepper->cx);
     memset(stepper, 0, sizeof *stepper);
@@ -62,7 +63,8 @@ static llm_status make_room(struct stepper *stepper, const struct step_part *par
 {
     struct memory *memory = &stepper->model->context->memory;
     int32_t **per_token[] = {&stepper->ids, &stepper->positions};
-    int32_t **per_part[] = {&stepper->offsets, &stepper->sequences, &stepper->last};
+    int32_t **per_part[] = {&stepper->offsets, &stepper->sequences, &stepper->last,
+                            &stepper->lengths};
     llm_status status;
     int64_t tokens = 0;
 
@@ -70,7 +72,7 @@ static llm_status make_room(struct stepper *stepper, const struct step_part *par
         tokens += parts[i].count;
     status = grow(memory, &stepper->token_capacity, (size_t)tokens, per_token, 2);
     if (!status)
-        status = grow(memory, &stepper->part_capacity, count + 1, per_part, 3);
+        status = grow(memory, &stepper->part_capacity, count + 1, per_part, 4);
     for (size_t i = 0; i < count && !status; i++)
         status = kv_cache_reserve(stepper->cache, parts[i].sequence, parts[i].count);
     return status;
@@ -92,6 +94,7 @@ static void fill_batch(struct batch *batch, struct stepper *stepper, const struc
         stepper->offsets[i + 1] = tokens;
         stepper->sequences[i] = parts[i].sequence;
         stepper->last[i] = tokens - 1;
+        stepper->lengths[i] = (int32_t)(parts[i].length ? parts[i].length : start + parts[i].count);
     }
     *batch = (struct batch){.tokens = tokens,
                             .ids = stepper->ids,
@@ -99,7 +102,8 @@ static void fill_batch(struct batch *batch, struct stepper *stepper, const struc
                             .segments = (int32_t)count,
                             .offsets = stepper->offsets,
                             .cache = stepper->cache,
-                            .sequences = stepper->sequences};
+                            .sequences = stepper->sequences,
+                            .lengths = stepper->lengths};
 }
 
 static llm_status run_model(struct stepper *stepper, const struct batch *batch, float *logits)

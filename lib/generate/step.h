@@ -13,6 +13,7 @@ struct step_part {
     int32_t sequence;
     const int32_t *ids; /* in the model's vocabulary */
     int64_t count;      /* > 0 */
+    int64_t length;     /* tokens of the sequence when the whole text is read; 0: with these */
 };
 
 struct stepper {
@@ -21,6 +22,7 @@ struct stepper {
     struct cx cx;
     int32_t *ids, *positions;            /* [tokens] of the batch */
     int32_t *offsets, *sequences, *last; /* [parts + 1], [parts], [parts] */
+    int32_t *lengths;                    /* [parts] */
     size_t token_capacity, part_capacity;
 };
 

@@ -382,6 +382,8 @@ llm_status decoder_create(llm_model *model, const struct decoder_config *config)
     model->layout = decoder;
     model->vocabulary = config->vocabulary;
     model->context_length = rotary_context(&decoder->rotary);
+    if (decoder->rotary.rope.kind == ROPE_LONG)
+        model->long_from = decoder->rotary.rope.original_positions;
     model->dim = config->dim;
     model->layers = config->layers;
     model->heads = config->heads;

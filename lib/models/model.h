@@ -77,6 +77,7 @@ struct llm_model {
 
     int64_t vocabulary;     /* V */
     int64_t context_length; /* most positions */
+    int64_t long_from;      /* texts of more tokens are read anew, by other angles; 0: never */
     int64_t dim;            /* D */
     int32_t layers, heads, kv_heads, head_dim;
     llm_tensor *output;      /* [V, D], the embedding if tied */

@@ -20,6 +20,9 @@ struct batch {
     struct kv_cache
         *cache; /* NULL: training or a whole forward pass; else tokens are appended to */
     const int32_t *sequences; /* [S]: the cache's sequence of each segment */
+    /* [S]: tokens of each sequence once the text it belongs to is read, if that happens in several
+     * batches; NULL: up to here. Rotary angles may depend on it. */
+    const int32_t *lengths;
 };
 
 /* Checks ids against the vocabulary, positions against the context length, offsets for order. */

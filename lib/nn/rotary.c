@@ -223,6 +223,9 @@ static int64_t deciding_length(const struct rotary *rotary, const struct batch *
 {
     int64_t length = (int64_t)batch->positions[batch->offsets[s + 1] - 1] + 1;
 
+    if (batch->lengths && batch->lengths[s] > length)
+        length = batch->lengths[s];
+
     if (rotary->rope.kind == ROPE_LONG)
         return length > rotary->rope.original_positions ? rotary->rope.original_positions + 1 : 0;
     if (rotary->rope.kind == ROPE_DYNAMIC)

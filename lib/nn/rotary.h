@@ -43,8 +43,7 @@ llm_status rotary_read(struct rotary *rotary, struct arena *arena, const json_t 
 int64_t rotary_context(const struct rotary *rotary);
 
 /* x [N, heads * head_dim], turned by the batch's positions. Where angles depend on the length of a
- * sequence (dynamic, LongRoPE), each segment's own length up to its last token here counts: cached
- * keys stay as they were turned. */
+ * sequence (dynamic, LongRoPE), batch->lengths counts: cached keys stay as they were turned. */
 llm_tensor *rotary_forward(struct cx *cx, const struct rotary *rotary, const struct batch *batch,
                            llm_tensor *x);
 

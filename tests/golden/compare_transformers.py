@@ -60,7 +60,10 @@ def compare(name):
         whole = model(torch.tensor([ids]), use_cache=False).logits[0]
         scale = whole.abs().max().item()
         error = (torch.tensor(mine.logits(ids)) - whole).abs().max().item()
-        stepped = (session_logits(mine, ids, steps) - reference_steps(model, ids, steps)).abs().max()
+        expected = reference_steps(model, ids, steps)
+        if name == "phi3-long":  # generate() reads the text anew where it outgrows the first context
+            expected = whole[[end - 1 for end in steps[1:]]]
+        stepped = (session_logits(mine, ids, steps) - expected).abs().max()
         with tempfile.TemporaryDirectory() as other:
             mine.save(other)
             again = torch.tensor(libllm.Model.load(other).logits(ids))

@@ -6,6 +6,7 @@
  */
 #include "fixture.h"
 
+#include "llm/session.h"
 #include "nn/kv_cache.h"
 
 #include <math.h>
@@ -178,6 +179,56 @@ static void cached_steps_agree(void **state)
         }
         tensor_release(stepped);
         free(logits);
+        golden_close(&golden);
+    }
+}
+
+/* ---- through a session -------------------------------------------------------------------------
+ */
+
+static void expect_last(llm_session *session, const struct golden *golden, const char *folder,
+                        size_t length)
+{
+    size_t width = (size_t)golden->model->vocabulary;
+    float *whole = calloc(length * width, sizeof *whole);
+    float *last = calloc(width, sizeof *last);
+
+    assert_true(whole && last);
+    assert_int_equal(LLM_OK, llm_model_logits(whole, length * width, NULL, golden->model,
+                                              golden->batch.ids, length));
+    if (llm_session_logits(last, width, NULL, session))
+        fail_msg("%s: %s", folder, llm_last_error());
+    expect_close(folder, "a session's logits", last, whole + (length - 1) * width, (int64_t)width);
+    free(whole);
+    free(last);
+}
+
+/* Prompts in chunks, tokens one by one, and cut texts give what one whole run gives, also where all
+ * angles change with the length. Dynamic scaling leaves cached keys as they are: prompts only. */
+static void sessions_agree(void **state)
+{
+    (void)state;
+    for (int i = 0; i < FOLDERS; i++) {
+        bool prompt_only = strcmp(folders[i], "llama-dynamic") == 0;
+        llm_session_options options;
+        llm_session *session;
+        struct golden golden;
+
+        open_folder(&golden, folders[i], 1);
+        assert_int_equal(LLM_OK, llm_session_options_init(&options, sizeof options));
+        options.prefill_chunk = 5;
+        assert_int_equal(LLM_OK, llm_session_new(&session, golden.model, NULL, &options));
+        assert_int_equal(LLM_OK, llm_session_append(session, golden.batch.ids, 23));
+        expect_last(session, &golden, folders[i], 23);
+        for (size_t length = 12; length < 19 && !prompt_only; length++) {
+            if (length == 12)
+                assert_int_equal(LLM_OK, llm_session_rewind(session, 12));
+            else
+                assert_int_equal(LLM_OK,
+                                 llm_session_append(session, golden.batch.ids + length - 1, 1));
+            expect_last(session, &golden, folders[i], length);
+        }
+        llm_session_free(session);
         golden_close(&golden);
     }
 }
@@ -368,8 +419,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(logits_agree),        cmocka_unit_test(cached_steps_agree),
-        cmocka_unit_test(gradients_agree),     cmocka_unit_test(ways_to_train_agree),
-        cmocka_unit_test(saved_equals_loaded),
+        cmocka_unit_test(sessions_agree),      cmocka_unit_test(gradients_agree),
+        cmocka_unit_test(ways_to_train_agree), cmocka_unit_test(saved_equals_loaded),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
