@@ -19,7 +19,9 @@ typedef struct llm_tokenizer llm_tokenizer;
 enum {
     LLM_TOKENIZER_BPE = 1,        /**< byte-level byte-pair encoding (GPT-2, GPT-4, Llama 3, ...) */
     LLM_TOKENIZER_CHARACTERS = 2, /**< one token per Unicode character of a known set */
-    LLM_TOKENIZER_BYTES = 3       /**< one token per byte */
+    LLM_TOKENIZER_BYTES = 3,      /**< one token per byte */
+    LLM_TOKENIZER_WORDPIECE = 4,  /**< WordPiece (BERT) */
+    LLM_TOKENIZER_WORDS = 5       /**< one token per word of a known set */
 };
 
 /** Rules that cut text into words before byte-pair encoding; no token crosses a cut. */

@@ -345,7 +345,7 @@ llm_status llm_tokenizer_decode(char *text, size_t capacity, size_t *size_out,
     status = decode_flags(&flags, options);
     if (status)
         return status;
-    if (flags & TOKENIZER_REPLACE_INVALID)
+    if ((flags & TOKENIZER_REPLACE_INVALID) || !tokenizer_decodes_plainly(tokenizer))
         return decode_replacing(text, capacity, size_out, tokenizer, ids, count, flags);
     status = tokenizer_decoded_size(tokenizer, ids, count, flags, size_out);
     if (status)

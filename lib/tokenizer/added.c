@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "tokenizer/added.h"
 
+#include "tokenizer/codepoint.h"
 #include "tokenizer/unicode.h"
 
 #include <string.h>
@@ -11,17 +12,21 @@ void added_init(struct added_tokens *added, struct memory *memory)
     added->memory = memory;
     trie_init(&added->tries[0], memory);
     trie_init(&added->tries[1], memory);
+    trie_init(&added->names, memory);
 }
 
 void added_free(struct added_tokens *added)
 {
     if (!added->memory)
         return;
-    for (size_t i = 0; i < added->count; i++)
+    for (size_t i = 0; i < added->count; i++) {
         memory_release(added->memory, added->tokens[i].text);
+        memory_release(added->memory, added->tokens[i].normal);
+    }
     memory_release(added->memory, added->tokens);
     trie_free(&added->tries[0]);
     trie_free(&added->tries[1]);
+    trie_free(&added->names);
     added_init(added, added->memory);
 }
 
@@ -40,6 +45,8 @@ llm_status added_put(struct added_tokens *added, int32_t id, const char *text, s
                          sizeof *added->tokens);
     if (!status)
         status = trie_put(&added->tries[stage], text, size, (uint32_t)added->count);
+    if (!status)
+        status = trie_put(&added->names, text, size, (uint32_t)added->count);
     if (status)
         return status;
     token.text = memory_copy_text(added->memory, text, size);
@@ -54,15 +61,32 @@ const struct added_token *added_find(const struct added_tokens *added, const cha
                                      size_t size)
 {
     const unsigned char *bytes = (const unsigned char *)text;
+    size_t found = 0;
+    uint32_t index = trie_longest(&added->names, bytes, bytes + size, &found);
 
-    for (int stage = 0; stage < 2; stage++) {
-        size_t found = 0;
-        uint32_t index = trie_longest(&added->tries[stage], bytes, bytes + size, &found);
+    return index != trie_none && found == size ? &added->tokens[index] : NULL;
+}
 
-        if (index != trie_none && found == size)
-            return &added->tokens[index];
+void added_forget_normalized(struct added_tokens *added)
+{
+    trie_free(&added->tries[1]);
+    memset(added->first[1], 0, sizeof added->first[1]);
+}
+
+llm_status added_put_normalized(struct added_tokens *added, size_t index, const char *text,
+                                size_t size)
+{
+    struct added_token *token = &added->tokens[index];
+
+    if (size != token->size || memcmp(text, token->text, size) != 0) {
+        token->normal = memory_copy_text(added->memory, text, size);
+        if (!token->normal)
+            return LLM_E_NOMEM;
     }
-    return NULL;
+    if (size == 0)
+        return LLM_OK;
+    added->first[1][(unsigned char)text[0]] = 1;
+    return trie_put(&added->tries[1], text, size, (uint32_t)index);
 }
 
 struct added_walk added_walk(const struct added_tokens *added, int stage, const char *text,
@@ -80,7 +104,7 @@ static bool is_word_at(const struct added_walk *walk, size_t position)
     uint32_t c;
 
     (void)unicode_next(walk->text + position, walk->text + walk->size, &c);
-    return (unicode_look(c) & UNICODE_WORD) != 0;
+    return codepoint_is(c, CODEPOINT_WORD);
 }
 
 static bool is_word_before(const struct added_walk *walk, size_t position)
@@ -88,7 +112,7 @@ static bool is_word_before(const struct added_walk *walk, size_t position)
     uint32_t c;
 
     (void)unicode_before(walk->text, walk->text + position, &c);
-    return (unicode_look(c) & UNICODE_WORD) != 0;
+    return codepoint_is(c, CODEPOINT_WORD);
 }
 
 static bool is_white(uint32_t c)

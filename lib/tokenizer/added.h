@@ -23,6 +23,7 @@ struct added_token {
     unsigned flags;
     char *text;
     size_t size;
+    char *normal; /* what a normalizer makes of it, if that is another text; else NULL */
 };
 
 struct added_tokens {
@@ -31,6 +32,7 @@ struct added_tokens {
     size_t count;
     size_t capacity;
     struct trie tries[2];        /* raw, normalized; values are indices into tokens */
+    struct trie names;           /* all of them by their own text */
     unsigned char first[2][256]; /* can a token start with this byte? */
 };
 
@@ -57,6 +59,10 @@ void added_init(struct added_tokens *added, struct memory *memory);
 void added_free(struct added_tokens *added);
 llm_status added_put(struct added_tokens *added, int32_t id, const char *text, size_t size,
                      unsigned flags);
+/* Forget what tokens that look at normalized text look like there, and say it anew, one by one. */
+void added_forget_normalized(struct added_tokens *added);
+llm_status added_put_normalized(struct added_tokens *added, size_t index, const char *text,
+                                size_t size);
 /* The token with this text, or NULL. */
 const struct added_token *added_find(const struct added_tokens *added, const char *text,
                                      size_t size);

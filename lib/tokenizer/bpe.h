@@ -106,6 +106,10 @@ llm_status bpe_encode_backtrack(const struct bpe *bpe, struct scratch *scratch,
 /* The rows of algorithm_bpe. */
 llm_status bpe_read(llm_tokenizer *tokenizer, const json_t *root);
 void bpe_write(const llm_tokenizer *tokenizer, struct text *out);
+/* One word, through the cache. */
+llm_status bpe_encode_cached(const llm_tokenizer *tokenizer, struct scratch *scratch,
+                             const char *word, size_t size, struct token_list *out,
+                             struct end_list *ends);
 llm_status bpe_encode(const llm_tokenizer *tokenizer, struct scratch *scratch, const char *text,
                       size_t size, struct token_list *out);
 

@@ -128,14 +128,14 @@ static llm_status encode_batch(const llm_tokenizer *tokenizer, struct scratch *s
     llm_status status = LLM_OK;
 
     for (size_t i = 0; i < count; i++) {
-        keys[i] = word_key_load(begin, (size_t)(scratch->ends[i] - begin), end);
+        keys[i] = word_key_load(begin, (size_t)(scratch->word_ends[i] - begin), end);
         indices[i] = (uint32_t)set_index(word_key_hash(keys[i]), scratch->cache_bits);
         __builtin_prefetch(&sets[indices[i]]);
-        begin = scratch->ends[i];
+        begin = scratch->word_ends[i];
     }
     for (size_t i = 0; i < count && !status; i++) {
         struct cache_set *set = &sets[indices[i]];
-        size_t size = (size_t)(scratch->ends[i] - word);
+        size_t size = (size_t)(scratch->word_ends[i] - word);
 
         if (size > out->capacity - out->count && size <= WORD_KEY_MAX)
             status = token_list_reserve(out, size);
@@ -154,7 +154,7 @@ static llm_status encode_batch(const llm_tokenizer *tokenizer, struct scratch *s
         } else {
             status = encode_new(tokenizer, scratch, word, size, out);
         }
-        word = scratch->ends[i];
+        word = scratch->word_ends[i];
     }
     return status;
 }
@@ -169,6 +169,45 @@ static llm_status encode_bytes(const struct bpe *bpe, const unsigned char *bytes
     return status;
 }
 
+/* Ends of the ids from `index` on; they cover `size` bytes. */
+static llm_status add_ends(const llm_tokenizer *tokenizer, const struct token_list *out,
+                           size_t index, size_t size, struct end_list *ends)
+{
+    const struct bpe *bpe = tokenizer->model;
+    size_t at = 0;
+    llm_status status = LLM_OK;
+
+    for (; index < out->count && !status; index++) {
+        int32_t id = out->ids[index];
+
+        /* An unknown token stands for a byte. */
+        at += id == bpe->unknown ? 1 : tokenizer->vocab.entries[id].size;
+        status = end_list_add(ends, at < size ? at : size);
+    }
+    return status;
+}
+
+llm_status bpe_encode_cached(const llm_tokenizer *tokenizer, struct scratch *scratch,
+                             const char *word, size_t size, struct token_list *out,
+                             struct end_list *ends)
+{
+    size_t index = out->count;
+    llm_status status = LLM_OK;
+
+    if (tokenizer->kind == LLM_TOKENIZER_BYTES) {
+        status = encode_bytes(tokenizer->model, (const unsigned char *)word, size, out);
+    } else {
+        if (!scratch->cache || (scratch->cache_misses >> (scratch->cache_bits + 1) > 0 &&
+                                scratch->cache_bits < CACHE_LAST_BITS))
+            status = grow_cache(scratch);
+        scratch->word_ends[0] = (const unsigned char *)word + size;
+        if (!status)
+            status = encode_batch(tokenizer, scratch, (const unsigned char *)word, 1,
+                                  (const unsigned char *)word + size, out);
+    }
+    return !status && ends ? add_ends(tokenizer, out, index, size, ends) : status;
+}
+
 llm_status bpe_encode(const llm_tokenizer *tokenizer, struct scratch *scratch, const char *text,
                       size_t size, struct token_list *out)
 {
@@ -180,7 +219,7 @@ llm_status bpe_encode(const llm_tokenizer *tokenizer, struct scratch *scratch, c
         return encode_bytes(tokenizer->model, cursor, size, out);
     while (cursor < end && !status) {
         const unsigned char *begin = cursor;
-        size_t count = tokenizer->split->scan(&cursor, end, scratch->ends, SCRATCH_ENDS);
+        size_t count = tokenizer->split->scan(&cursor, end, scratch->word_ends, SCRATCH_ENDS);
 
         if (!scratch->cache || (scratch->cache_misses >> (scratch->cache_bits + 1) > 0 &&
                                 scratch->cache_bits < CACHE_LAST_BITS))

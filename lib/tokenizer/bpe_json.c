@@ -13,7 +13,7 @@ static llm_status refuse(const char *field)
 }
 
 /* Fields that change the algorithm into one that is not ours. */
-static llm_status check_fields(const json_t *root, const json_t *model)
+static llm_status check_fields(const json_t *model)
 {
     const char *prefix = "";
     const char *suffix = "";
@@ -37,10 +37,6 @@ static llm_status check_fields(const json_t *root, const json_t *model)
         return refuse("byte_fallback");
     if (dropout > 0.0)
         return refuse("dropout");
-    if (strcmp(stage_type(json_object_get(root, "decoder")), "ByteLevel") != 0)
-        return status_set(LLM_E_UNSUPPORTED,
-                          "decoder \"%.60s\" with a BPE model is not supported, only ByteLevel",
-                          stage_type(json_object_get(root, "decoder")));
     return LLM_OK;
 }
 
@@ -156,16 +152,34 @@ static llm_status read_unknown(struct bpe *bpe, const struct vocab *vocab, const
     return LLM_OK;
 }
 
+static llm_status find_byte_level(void *user, const json_t *stage, const char *type)
+{
+    (void)stage;
+    if (strcmp(type, "ByteLevel") == 0)
+        *(bool *)user = true;
+    return LLM_OK;
+}
+
+/* Byte-level files: some stage spells text in the byte alphabet. */
+static bool is_byte_level(const json_t *root)
+{
+    static const char *const fields[] = {"pre_tokenizer", "normalizer"};
+    bool found = false;
+
+    for (size_t i = 0; i < 2 && !found; i++)
+        (void)stage_list_walk(json_object_get(root, fields[i]), fields[i],
+                              i ? "normalizers" : "pretokenizers", find_byte_level, &found);
+    return found;
+}
+
 llm_status bpe_read(llm_tokenizer *tokenizer, const json_t *root)
 {
     const json_t *model = json_object_get(root, "model");
     const json_t *merges = json_object_get(model, "merges");
     struct bpe_rule *rules = NULL;
     struct bpe *bpe = NULL;
-    llm_status status = check_fields(root, model);
+    llm_status status = check_fields(model);
 
-    if (!status)
-        status = pre_tokenizer_read(tokenizer, json_object_get(root, "pre_tokenizer"));
     if (!status)
         status = vocab_read(&tokenizer->vocab, json_object_get(model, "vocab"), true);
     if (!status && !json_is_array(merges))
@@ -184,6 +198,10 @@ llm_status bpe_read(llm_tokenizer *tokenizer, const json_t *root)
     if (status)
         return status;
     tokenizer->kind = is_bytes(bpe) ? LLM_TOKENIZER_BYTES : LLM_TOKENIZER_BPE;
+    tokenizer->spelled = true;
+    tokenizer->plain_decoding = decoder_is(&tokenizer->decoder, "ByteLevel");
+    tokenizer->direct = pre_tokenizer_is_rule(tokenizer, json_object_get(root, "pre_tokenizer"));
+    tokenizer->unspell = !pre_tokenizer_ends_in_bytes(&tokenizer->pre_tokenizer, true);
     tokenizer->special[LLM_TOKEN_UNK] = bpe->unknown;
     return LLM_OK;
 }
@@ -219,11 +237,7 @@ void bpe_write(const llm_tokenizer *tokenizer, struct text *out)
 {
     const struct bpe *bpe = tokenizer->model;
 
-    text_append_z(out, "  \"pre_tokenizer\": ");
-    pre_tokenizer_write(tokenizer, out);
-    text_append_z(out, ",\n  \"decoder\": {\"type\": \"ByteLevel\", \"add_prefix_space\": true, "
-                       "\"trim_offsets\": true, \"use_regex\": true},\n  \"model\": {\n"
-                       "    \"type\": \"BPE\",\n    \"dropout\": null,\n    \"unk_token\": ");
+    text_append_z(out, "{\n    \"type\": \"BPE\",\n    \"dropout\": null,\n    \"unk_token\": ");
     if (bpe->unknown >= 0)
         write_spelled(&tokenizer->vocab, bpe->unknown, out);
     else
@@ -252,8 +266,10 @@ static void free_model(llm_tokenizer *tokenizer)
 
 const struct tokenizer_algorithm algorithm_bpe = {
     .type = "BPE",
+    .takes = is_byte_level,
     .read = bpe_read,
-    .write = bpe_write,
+    .write_model = bpe_write,
+    .encode_word = bpe_encode_cached,
     .encode = bpe_encode,
     .free = free_model,
 };

@@ -73,25 +73,27 @@ llm_status characters_build(llm_tokenizer *tokenizer, int32_t unknown)
     }
     tokenizer->kind = LLM_TOKENIZER_CHARACTERS;
     tokenizer->split = split_find(LLM_SPLIT_NONE);
+    tokenizer->direct = true;
+    tokenizer->plain_decoding = true;
     tokenizer->special[LLM_TOKEN_UNK] = unknown;
     return LLM_OK;
+}
+
+/* A WordLevel model of characters, and nothing between it and the text. */
+static bool takes(const json_t *root)
+{
+    return pre_tokenizer_is_characters(json_object_get(root, "pre_tokenizer")) &&
+           strcmp(stage_type(json_object_get(root, "decoder")), "Fuse") == 0 &&
+           strcmp(stage_type(json_object_get(root, "normalizer")), "null") == 0;
 }
 
 static llm_status read_model(llm_tokenizer *tokenizer, const json_t *root)
 {
     const json_t *model = json_object_get(root, "model");
-    const char *decoder = stage_type(json_object_get(root, "decoder"));
     const char *unknown = NULL;
     int32_t id = -1;
     llm_status status;
 
-    if (!pre_tokenizer_is_characters(json_object_get(root, "pre_tokenizer")))
-        return status_set(LLM_E_UNSUPPORTED,
-                          "model WordLevel is supported only with a Split into characters");
-    if (strcmp(decoder, "Fuse") != 0)
-        return status_set(LLM_E_UNSUPPORTED,
-                          "decoder \"%.60s\" with a WordLevel model is not supported, only Fuse",
-                          decoder);
     status = vocab_read(&tokenizer->vocab, json_object_get(model, "vocab"), false);
     if (!status)
         status = json_read_text(model, "unk_token", &unknown);
@@ -108,10 +110,7 @@ static void write_model(const llm_tokenizer *tokenizer, struct text *out)
     const struct characters *model = tokenizer->model;
     const struct vocab *vocab = &tokenizer->vocab;
 
-    text_append_z(out, "  \"pre_tokenizer\": {\"type\": \"Split\", \"pattern\": {\"Regex\": "
-                       "\"[\\\\s\\\\S]\"}, \"behavior\": \"Isolated\", \"invert\": false},\n"
-                       "  \"decoder\": {\"type\": \"Fuse\"},\n"
-                       "  \"model\": {\n    \"type\": \"WordLevel\",\n    \"vocab\": ");
+    text_append_z(out, "{\n    \"type\": \"WordLevel\",\n    \"vocab\": ");
     vocab_write(vocab, false, false, out);
     text_append_z(out, ",\n    \"unk_token\": ");
     if (model->unknown >= 0)
@@ -167,6 +166,22 @@ static llm_status encode(const llm_tokenizer *tokenizer, struct scratch *scratch
     return status;
 }
 
+static llm_status encode_word(const llm_tokenizer *tokenizer, struct scratch *scratch,
+                              const char *word, size_t size, struct token_list *out,
+                              struct end_list *ends)
+{
+    const unsigned char *p = (const unsigned char *)word;
+    llm_status status = encode(tokenizer, scratch, word, size, out);
+
+    for (size_t at = 0; ends && at < size && !status;) {
+        uint32_t c;
+
+        at += unicode_next(p + at, p + size, &c);
+        status = end_list_add(ends, at);
+    }
+    return status;
+}
+
 static size_t covers(const llm_tokenizer *tokenizer, int32_t id, const char *text, size_t size)
 {
     const unsigned char *p = (const unsigned char *)text;
@@ -179,8 +194,10 @@ static size_t covers(const llm_tokenizer *tokenizer, int32_t id, const char *tex
 
 const struct tokenizer_algorithm algorithm_characters = {
     .type = "WordLevel",
+    .takes = takes,
     .read = read_model,
-    .write = write_model,
+    .write_model = write_model,
+    .encode_word = encode_word,
     .encode = encode,
     .covers = covers,
     .free = free_model,

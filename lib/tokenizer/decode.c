@@ -2,6 +2,7 @@
  *
  * Ids to text, whole and token by token.
  */
+#include "tokenizer/byte_alphabet.h"
 #include "tokenizer/pipeline.h"
 
 #include <string.h>
@@ -44,7 +45,7 @@ static size_t character_prefix(const unsigned char *p, size_t size, bool *comple
 
 /* Append `data` with U+FFFD for what is not UTF-8. With `more` to come, an unfinished character at
  * the end stays out; the bytes taken are returned. */
-static size_t append_valid(struct text *out, const char *data, size_t size, bool more)
+size_t append_valid(struct text *out, const char *data, size_t size, bool more)
 {
     const unsigned char *bytes = (const unsigned char *)data;
     size_t plain = 0; /* valid and not yet appended from here */
@@ -112,6 +113,54 @@ void tokenizer_copy_decoded(const llm_tokenizer *tokenizer, const int32_t *ids, 
     }
 }
 
+/* What a token is called in the file; an added token that looks at normalized text, what it is
+ * there.
+ */
+static void spell_token(const llm_tokenizer *tokenizer, int32_t id, struct text *out)
+{
+    const struct vocab *vocab = &tokenizer->vocab;
+    const char *bytes = vocab_bytes(vocab, id);
+    const struct added_token *added =
+        vocab->flags[id] & VOCAB_ADDED
+            ? added_find(&tokenizer->added, bytes, vocab->entries[id].size)
+            : NULL;
+    char utf8[4];
+
+    if (added && added->normal) {
+        text_append_z(out, added->normal);
+        return;
+    }
+    if (!tokenizer->spelled || (vocab->flags[id] & VOCAB_LITERAL)) {
+        text_append(out, bytes, vocab->entries[id].size);
+        return;
+    }
+    for (size_t i = 0; i < vocab->entries[id].size; i++) {
+        uint32_t c = byte_alphabet_character((unsigned char)bytes[i]);
+
+        text_append(out, utf8, (size_t)utf8_encode(c, utf8));
+    }
+}
+
+/* Through the stages of the decoder. */
+static llm_status decode_slowly(const llm_tokenizer *tokenizer, const int32_t *ids, size_t count,
+                                unsigned flags, struct text *out)
+{
+    unsigned skip = flags & TOKENIZER_SKIP_SPECIAL ? VOCAB_SPECIAL : 0;
+    struct token_texts tokens;
+    llm_status status;
+
+    token_texts_init(&tokens, out->memory);
+    for (size_t i = 0; i < count; i++) {
+        if (tokenizer->vocab.flags[ids[i]] & skip)
+            continue;
+        spell_token(tokenizer, ids[i], &tokens.text);
+        token_texts_end(&tokens);
+    }
+    status = decoder_run(&tokenizer->decoder, &tokens, !(flags & TOKENIZER_REPLACE_INVALID), out);
+    token_texts_free(&tokens);
+    return status;
+}
+
 llm_status tokenizer_decode(const llm_tokenizer *tokenizer, const int32_t *ids, size_t count,
                             unsigned flags, struct text *out)
 {
@@ -121,33 +170,36 @@ llm_status tokenizer_decode(const llm_tokenizer *tokenizer, const int32_t *ids, 
     llm_status status = tokenizer_decoded_size(tokenizer, ids, count, flags, &size);
 
     text_init(&raw, out->memory);
-    if (!status)
+    if (!status && !tokenizer->plain_decoding) {
+        status = decode_slowly(tokenizer, ids, count, flags, target);
+    } else if (!status) {
         status = memory_grow(target->memory, (void **)&target->data, &target->capacity,
                              target->size + size + 1, 1);
+        if (status)
+            goto done;
+        tokenizer_copy_decoded(tokenizer, ids, count, flags, target->data + target->size, size);
+        target->size += size;
+        target->data[target->size] = '\0';
+    }
     if (status)
         goto done;
-    tokenizer_copy_decoded(tokenizer, ids, count, flags, target->data + target->size, size);
-    target->size += size;
-    target->data[target->size] = '\0';
     if (target == &raw)
-        (void)append_valid(out, raw.data, raw.size, false);
+        (void)append_valid(out, raw.size ? raw.data : "", raw.size, false);
     status = out->failed ? LLM_E_NOMEM : LLM_OK;
 done:
     text_free(&raw);
     return status;
 }
 
-llm_status decode_stream_push(struct decode_stream *stream, const llm_tokenizer *tokenizer,
-                              int32_t id, unsigned flags, struct text *out)
+/* ---- token by token ---- */
+
+static llm_status push_plain(struct decode_stream *stream, const llm_tokenizer *tokenizer,
+                             int32_t id, struct text *out)
 {
     const struct vocab *vocab = &tokenizer->vocab;
     struct text joined;
     size_t taken;
 
-    if (!vocab_has(vocab, id))
-        return unknown_id(id);
-    if ((flags & TOKENIZER_SKIP_SPECIAL) && (vocab->flags[id] & VOCAB_SPECIAL))
-        return LLM_OK;
     if (stream->tail_size == 0) {
         const char *bytes = vocab_bytes(vocab, id);
         size_t size = vocab->entries[id].size;
@@ -175,9 +227,78 @@ llm_status decode_stream_push(struct decode_stream *stream, const llm_tokenizer 
     return out->failed ? LLM_E_NOMEM : LLM_OK;
 }
 
+static bool ends_unfinished(const struct text *text)
+{
+    return text->size >= 3 && memcmp(text->data + text->size - 3, replacement, 3) == 0;
+}
+
+/* What the ids that wait add to those given out. A decoder may treat the first and the last token
+ * differently, so that a few tokens are decoded again each time, as Hugging Face tokenizers does.
+ * With `all`, an unfinished character too. */
+static llm_status advance(struct decode_stream *stream, const llm_tokenizer *tokenizer, bool all,
+                          struct text *out)
+{
+    unsigned flags = TOKENIZER_REPLACE_INVALID;
+    struct text before;
+    struct text now;
+    llm_status status;
+
+    text_init(&before, out->memory);
+    text_init(&now, out->memory);
+    status = tokenizer_decode(tokenizer, stream->ids, stream->given, flags, &before);
+    if (!status)
+        status = tokenizer_decode(tokenizer, stream->ids, stream->count, flags, &now);
+    if (!status && now.size > before.size && (all || !ends_unfinished(&now))) {
+        text_append(out, now.data + before.size, now.size - before.size);
+        status = out->failed ? LLM_E_NOMEM : LLM_OK;
+        if (!status) {
+            memmove(stream->ids, stream->ids + stream->given,
+                    (stream->count - stream->given) * sizeof *stream->ids);
+            stream->count -= stream->given;
+            stream->given = stream->count;
+        }
+    }
+    text_free(&before);
+    text_free(&now);
+    return status;
+}
+
+static llm_status push_slowly(struct decode_stream *stream, const llm_tokenizer *tokenizer,
+                              int32_t id, struct text *out)
+{
+    llm_status status = LLM_OK;
+
+    if (stream->count == DECODE_STREAM_IDS) {
+        status = advance(stream, tokenizer, true, out);
+        if (status)
+            return status;
+        stream->ids[0] = stream->ids[stream->count - 1];
+        stream->count = stream->given = 1;
+    }
+    stream->ids[stream->count++] = id;
+    status = advance(stream, tokenizer, false, out);
+    if (status)
+        stream->count--;
+    return status;
+}
+
+llm_status decode_stream_push(struct decode_stream *stream, const llm_tokenizer *tokenizer,
+                              int32_t id, unsigned flags, struct text *out)
+{
+    stream->tokenizer = tokenizer;
+    if (!vocab_has(&tokenizer->vocab, id))
+        return unknown_id(id);
+    if ((flags & TOKENIZER_SKIP_SPECIAL) && (tokenizer->vocab.flags[id] & VOCAB_SPECIAL))
+        return LLM_OK;
+    return tokenizer->plain_decoding ? push_plain(stream, tokenizer, id, out)
+                                     : push_slowly(stream, tokenizer, id, out);
+}
+
 void decode_stream_finish(struct decode_stream *stream, struct text *out)
 {
     if (stream->tail_size > 0)
         text_append_z(out, replacement);
-    stream->tail_size = 0;
+    if (stream->count > stream->given && advance(stream, stream->tokenizer, true, out))
+        out->failed = true;
+    memset(stream, 0, sizeof *stream);
 }

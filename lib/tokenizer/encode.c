@@ -8,7 +8,7 @@
 
 #include <string.h>
 
-/* Where tokens stand; NULL arrays: nobody asked. */
+/* Where tokens stand, in the caller's arrays. */
 struct offsets {
     size_t *begins;
     size_t *ends;
@@ -21,40 +21,52 @@ struct run {
     struct scratch *scratch;
     struct token_list *out;
     const struct offsets *offsets; /* NULL: not wanted */
+    struct token_details *details; /* NULL: not wanted */
     size_t first;                  /* out->count at the start */
+    int32_t word;                  /* number of the current word */
 };
 
-static void note(const struct run *run, size_t index, size_t begin, size_t end)
+static bool wants_positions(const struct run *run)
+{
+    return run->offsets || run->details;
+}
+
+static llm_status note(const struct run *run, size_t index, size_t begin, size_t end)
 {
     const struct offsets *offsets = run->offsets;
 
-    if (index - run->first < offsets->capacity) {
+    if (offsets && index - run->first < offsets->capacity) {
         offsets->begins[index - run->first] = begin;
         offsets->ends[index - run->first] = end;
     }
+    if (!run->details)
+        return LLM_OK;
+    return token_details_add(run->details, (struct token_detail){begin, end, run->word});
 }
 
 static llm_status put_token(const struct run *run, int32_t id, size_t begin, size_t end)
 {
     llm_status status = token_list_reserve(run->out, 1);
 
-    if (status)
-        return status;
-    if (run->offsets)
-        note(run, run->out->count, begin, end);
-    run->out->ids[run->out->count++] = id;
-    return LLM_OK;
+    if (!status && wants_positions(run))
+        status = note(run, run->out->count, begin, end);
+    if (!status)
+        run->out->ids[run->out->count++] = id;
+    return status;
 }
+
+/* ---- the straight way: the algorithm takes the text as it is ---- */
 
 /* Offsets of the ids from `index` on, which cover `text`; with `prefix`, a space that the text does
  * not have stands before it. */
-static void note_section(const struct run *run, size_t index, const char *text, size_t size,
-                         size_t position, size_t prefix)
+static llm_status note_section(const struct run *run, size_t index, const char *text, size_t size,
+                               size_t position, size_t prefix)
 {
     const llm_tokenizer *tokenizer = run->tokenizer;
     size_t at = 0; /* in the text with its prefix */
+    llm_status status = LLM_OK;
 
-    for (; index < run->out->count; index++) {
+    for (; index < run->out->count && !status; index++) {
         int32_t id = run->out->ids[index];
         size_t length = tokenizer->vocab.entries[id].size;
         size_t begin = at < prefix ? 0 : at - prefix;
@@ -62,13 +74,14 @@ static void note_section(const struct run *run, size_t index, const char *text, 
         if (tokenizer->algorithm->covers)
             length = tokenizer->algorithm->covers(tokenizer, id, text + begin, size - begin);
         at += length;
-        note(run, index, position + begin, position + (at < prefix ? 0 : at - prefix));
+        status = note(run, index, position + begin, position + (at < prefix ? 0 : at - prefix));
     }
+    return status;
 }
 
 /* Text without added tokens. */
-static llm_status encode_section(const struct run *run, const char *text, size_t size,
-                                 size_t position)
+static llm_status encode_straight(const struct run *run, const char *text, size_t size,
+                                  size_t position)
 {
     const llm_tokenizer *tokenizer = run->tokenizer;
     size_t index = run->out->count;
@@ -86,35 +99,169 @@ static llm_status encode_section(const struct run *run, const char *text, size_t
     status = tokenizer->algorithm->encode(tokenizer, run->scratch, copy ? copy : text,
                                           size + prefix, run->out);
     if (!status && run->offsets)
-        note_section(run, index, text, size, position, prefix);
+        status = note_section(run, index, text, size, position, prefix);
     memory_release(&tokenizer->context->memory, copy);
     return status;
 }
 
-static llm_status encode_text(const struct run *run, const char *text, size_t size,
-                              bool parse_special)
+/* Normalized text, between added tokens that look at raw text. */
+static llm_status walk_straight(const struct run *run, const char *text, size_t size,
+                                size_t position, bool parse_special)
 {
-    const struct added_tokens *added = &run->tokenizer->added;
-    struct added_walk raw = added_walk(added, 0, text, size, parse_special);
+    struct added_walk walk = added_walk(&run->tokenizer->added, 1, text, size, parse_special);
+    struct added_piece piece;
+    llm_status status = LLM_OK;
+
+    while (!status && added_next(&walk, &piece)) {
+        size_t begin = position + piece.begin;
+
+        status = piece.token
+                     ? put_token(run, piece.token->id, begin, position + piece.end)
+                     : encode_straight(run, text + piece.begin, piece.end - piece.begin, begin);
+    }
+    return status;
+}
+
+/* ---- the long way: normalizer, words, the algorithm for each ---- */
+
+/* The bytes that [begin, end) of a mapped text come from. An empty range is as far into the text as
+ * it is into its word, as in Hugging Face tokenizers. */
+static struct origin find_origin(const struct mapped_text *text, struct word_span word,
+                                 size_t begin, size_t end)
+{
+    struct origin origin = {0, 0};
+
+    if (begin < end) {
+        origin.begin = text->origins[begin].begin;
+        origin.end = text->origins[end - 1].end;
+    } else {
+        origin.begin = text->origins[word.begin].begin + (uint32_t)(begin - word.begin);
+        origin.end = origin.begin;
+    }
+    return origin;
+}
+
+static llm_status encode_word(struct run *run, struct word_span word, size_t position)
+{
+    const llm_tokenizer *tokenizer = run->tokenizer;
+    struct scratch *scratch = run->scratch;
+    const struct mapped_text *text = &scratch->words.text;
+    size_t index = run->out->count;
+    size_t begin = word.begin;
+    bool positions = wants_positions(run);
+    llm_status status;
+
+    scratch->ends.count = 0;
+    status = tokenizer->algorithm->encode_word(tokenizer, scratch, text->data + word.begin,
+                                               word.end - word.begin, run->out,
+                                               positions ? &scratch->ends : NULL);
+    for (size_t i = 0; positions && i < scratch->ends.count && !status; i++) {
+        size_t end = word.begin + scratch->ends.list[i];
+        struct origin origin = find_origin(text, word, begin, end);
+
+        status = note(run, index + i, position + origin.begin, position + origin.end);
+        begin = end;
+    }
+    run->word++;
+    return status;
+}
+
+/* Cut scratch->words.text, which holds no added token, into words and encode them. */
+static llm_status encode_piece(struct run *run, size_t position)
+{
+    const llm_tokenizer *tokenizer = run->tokenizer;
+    struct words *words = &run->scratch->words;
+    llm_status status;
+
+    words->failed = false;
+    words->spare_words.count = 0;
+    words_add(words, 0, words->text.size);
+    words_swap(words, false);
+    status = words->failed ? LLM_E_NOMEM : pre_tokenizer_run(&tokenizer->pre_tokenizer, words);
+    if (!status && tokenizer->unspell)
+        status = words_unspell(words);
+    for (size_t i = 0; i < words->words.count && !status; i++)
+        status = encode_word(run, words->words.list[i], position);
+    return status;
+}
+
+static void swap_texts(struct mapped_text *a, struct mapped_text *b)
+{
+    struct mapped_text swap = *a;
+
+    *a = *b;
+    *b = swap;
+}
+
+/* scratch->section is normalized text; look for added tokens in it. */
+static llm_status walk_section(struct run *run, size_t position, bool parse_special)
+{
+    struct scratch *scratch = run->scratch;
+    struct mapped_text *section = &scratch->section;
+    struct added_walk walk =
+        added_walk(&run->tokenizer->added, 1, section->data, section->size, parse_special);
+    struct added_piece piece;
+    llm_status status = LLM_OK;
+
+    while (!status && added_next(&walk, &piece)) {
+        if (piece.token) {
+            struct origin origin = {0, 0};
+
+            if (section->track)
+                origin = find_origin(section, (struct word_span){0, 0}, piece.begin, piece.end);
+            status =
+                put_token(run, piece.token->id, position + origin.begin, position + origin.end);
+            run->word++;
+        } else if (piece.begin == 0 && piece.end == section->size) {
+            swap_texts(section, &scratch->words.text);
+            return encode_piece(run, position);
+        } else {
+            mapped_reset(&scratch->words.text, section->track);
+            mapped_copy(&scratch->words.text, section, piece.begin, piece.end - piece.begin);
+            status = scratch->words.text.failed ? LLM_E_NOMEM : encode_piece(run, position);
+        }
+    }
+    return status;
+}
+
+/* ---- both ---- */
+
+/* Text between added tokens that look at raw text. */
+static llm_status encode_section(struct run *run, const char *text, size_t size, size_t position,
+                                 bool parse_special)
+{
+    const llm_tokenizer *tokenizer = run->tokenizer;
+    struct scratch *scratch = run->scratch;
+    bool direct = tokenizer->direct && !run->details;
+    llm_status status;
+
+    if (direct && normalizer_leaves(&tokenizer->normalizer, text, size))
+        return walk_straight(run, text, size, position, parse_special);
+    status = mapped_load(&scratch->section, text, size, wants_positions(run), position == 0);
+    if (!status)
+        status = normalizer_run(&tokenizer->normalizer, &scratch->normalizing, &scratch->section,
+                                &scratch->words.spare);
+    if (status)
+        return status;
+    if (direct && !run->offsets)
+        return walk_straight(run, scratch->section.data, scratch->section.size, position,
+                             parse_special);
+    return walk_section(run, position, parse_special);
+}
+
+static llm_status encode_text(struct run *run, const char *text, size_t size, bool parse_special)
+{
+    struct added_walk raw = added_walk(&run->tokenizer->added, 0, text, size, parse_special);
     struct added_piece piece;
     llm_status status = LLM_OK;
 
     while (!status && added_next(&raw, &piece)) {
-        struct added_walk normalized;
-        struct added_piece inner;
-
         if (piece.token) {
             status = put_token(run, piece.token->id, piece.begin, piece.end);
-            continue;
-        }
-        normalized =
-            added_walk(added, 1, text + piece.begin, piece.end - piece.begin, parse_special);
-        while (!status && added_next(&normalized, &inner)) {
-            size_t begin = piece.begin + inner.begin;
-
-            status = inner.token
-                         ? put_token(run, inner.token->id, begin, piece.begin + inner.end)
-                         : encode_section(run, text + begin, inner.end - inner.begin, begin);
+            run->word++;
+        } else {
+            status = encode_section(run, text + piece.begin, piece.end - piece.begin, piece.begin,
+                                    parse_special);
         }
     }
     return status;
@@ -135,7 +282,9 @@ static llm_status encode(const llm_tokenizer *tokenizer, const char *text, size_
 {
     const struct post_processor *post = &tokenizer->post;
     bool add = (flags & TOKENIZER_ADD_SPECIAL) != 0;
-    struct run run = {tokenizer, scratch_take(tokenizer), out, offsets, out->count};
+    struct run run = {
+        tokenizer, scratch_take(tokenizer), out, offsets, NULL, out->count, 0,
+    };
     llm_status status = run.scratch ? LLM_OK : LLM_E_NOMEM;
 
     if (!status && add)
@@ -144,6 +293,33 @@ static llm_status encode(const llm_tokenizer *tokenizer, const char *text, size_
         status = encode_text(&run, text, size, (flags & TOKENIZER_PARSE_SPECIAL) != 0);
     if (!status && add)
         status = put_around(&run, post->after, post->after_count, size);
+    scratch_give(tokenizer, run.scratch);
+    return status;
+}
+
+llm_status token_details_add(struct token_details *details, struct token_detail detail)
+{
+    llm_status status = LLM_OK;
+
+    if (details->count == details->capacity)
+        status = memory_grow(details->memory, (void **)&details->list, &details->capacity,
+                             details->count + 1, sizeof *details->list);
+    if (!status)
+        details->list[details->count++] = detail;
+    return status;
+}
+
+llm_status tokenizer_encode_details(const llm_tokenizer *tokenizer, const char *text, size_t size,
+                                    bool parse_special, struct token_list *out,
+                                    struct token_details *details)
+{
+    struct run run = {
+        tokenizer, scratch_take(tokenizer), out, NULL, details, out->count, 0,
+    };
+    llm_status status = run.scratch ? LLM_OK : LLM_E_NOMEM;
+
+    if (!status)
+        status = encode_text(&run, text, size, parse_special);
     scratch_give(tokenizer, run.scratch);
     return status;
 }
@@ -170,6 +346,8 @@ size_t tokenizer_max_tokens(const llm_tokenizer *tokenizer, size_t size)
 
     /* A prefix space can come before every other byte, the rest being added tokens. */
     if (tokenizer->add_prefix_space && !checked_mul(bound, 2, &bound))
+        return SIZE_MAX;
+    if (!checked_mul(bound, tokenizer->growth ? tokenizer->growth : 1, &bound))
         return SIZE_MAX;
     return checked_add(bound, extra, &bound) ? bound : SIZE_MAX;
 }

@@ -124,11 +124,10 @@ llm_status gpt2_files_read(llm_tokenizer *tokenizer, const char *vocab_path,
     tokenizer->model = bpe;
     tokenizer->algorithm = &algorithm_bpe;
     tokenizer->kind = LLM_TOKENIZER_BPE;
+    tokenizer->direct = tokenizer->spelled = tokenizer->plain_decoding = true;
     tokenizer->split = split_find(LLM_SPLIT_GPT2);
     status = bpe_mark_whole(bpe, &tokenizer->vocab);
     if (!status)
         status = add_end_of_text(tokenizer);
-    if (!status)
-        tokenizer_guess_special(tokenizer);
-    return status;
+    return status ? status : tokenizer_finish(tokenizer);
 }

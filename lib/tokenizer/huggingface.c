@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "tokenizer/pipeline.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 enum { FILE_LIMIT = 256 << 20, MAX_ADDED = 1 << 20 };
@@ -45,9 +46,8 @@ static int32_t find_content(const llm_tokenizer *tokenizer, int64_t id, const ch
         vocab->entries[id].size == size &&
         memcmp(vocab_bytes(vocab, (int32_t)id), content, size) == 0)
         return (int32_t)id;
-    return tokenizer->algorithm == &algorithm_bpe
-               ? vocab_find_spelled(&tokenizer->vocab, content, size)
-               : vocab_find(&tokenizer->vocab, content, size);
+    return tokenizer->spelled ? vocab_find_spelled(&tokenizer->vocab, content, size)
+                              : vocab_find(&tokenizer->vocab, content, size);
 }
 
 static llm_status read_added(llm_tokenizer *tokenizer, const json_t *item, int64_t limit)
@@ -106,6 +106,49 @@ static bool is_set(const json_t *root, const char *key)
     return value && !json_is_null(value);
 }
 
+llm_status tokenizer_keep_json(llm_tokenizer *tokenizer, char **out, const json_t *value)
+{
+    char *text;
+
+    *out = NULL;
+    if (!value || json_is_null(value))
+        return LLM_OK;
+    text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
+    if (!text)
+        return status_set(LLM_E_NOMEM, "tokenizer.json: out of memory");
+    *out = memory_copy_text(&tokenizer->context->memory, text, strlen(text));
+    free(text);
+    return *out ? LLM_OK : LLM_E_NOMEM;
+}
+
+static const char *const stage_fields[STAGE_COUNT] = {"normalizer", "pre_tokenizer", "decoder"};
+
+llm_status huggingface_read_stages(llm_tokenizer *tokenizer, const json_t *root)
+{
+    struct memory *memory = &tokenizer->context->memory;
+    llm_status status =
+        normalizer_read(&tokenizer->normalizer, memory, json_object_get(root, "normalizer"));
+
+    if (!status)
+        status = pre_tokenizer_read_stages(&tokenizer->pre_tokenizer, memory,
+                                           json_object_get(root, "pre_tokenizer"));
+    if (!status)
+        status = decoder_read(&tokenizer->decoder, memory, json_object_get(root, "decoder"));
+    for (size_t i = 0; i < STAGE_COUNT && !status; i++)
+        status = tokenizer_keep_json(tokenizer, &tokenizer->stage_json[i],
+                                     json_object_get(root, stage_fields[i]));
+    return status;
+}
+
+llm_status huggingface_read_rest(llm_tokenizer *tokenizer, const json_t *root)
+{
+    llm_status status = read_all_added(tokenizer, json_object_get(root, "added_tokens"));
+
+    if (!status)
+        status = post_read(tokenizer, json_object_get(root, "post_processor"));
+    return status ? status : tokenizer_finish(tokenizer);
+}
+
 static llm_status read_root(llm_tokenizer *tokenizer, const json_t *root)
 {
     const json_t *model = json_object_get(root, "model");
@@ -113,24 +156,17 @@ static llm_status read_root(llm_tokenizer *tokenizer, const json_t *root)
 
     if (!json_is_object(model))
         return status_set(LLM_E_FORMAT, "missing object \"model\"");
-    tokenizer->algorithm = algorithm_find(model);
+    tokenizer->algorithm = algorithm_find(root);
     if (!tokenizer->algorithm)
         return status_set(LLM_E_UNSUPPORTED, "model type \"%.60s\" is not supported",
                           algorithm_type(model) ? algorithm_type(model) : "(none)");
-    if (is_set(root, "normalizer"))
-        return status_set(LLM_E_UNSUPPORTED, "normalizer \"%.60s\" is not supported",
-                          stage_type(json_object_get(root, "normalizer")));
     if (is_set(root, "truncation") || is_set(root, "padding"))
         log_message(tokenizer->context, LLM_LOG_INFO,
                     "tokenizer.json: truncation and padding are left to the caller");
-    status = tokenizer->algorithm->read(tokenizer, root);
+    status = huggingface_read_stages(tokenizer, root);
     if (!status)
-        status = read_all_added(tokenizer, json_object_get(root, "added_tokens"));
-    if (!status)
-        status = post_read(tokenizer, json_object_get(root, "post_processor"));
-    if (!status)
-        tokenizer_guess_special(tokenizer);
-    return status;
+        status = tokenizer->algorithm->read(tokenizer, root);
+    return status ? status : huggingface_read_rest(tokenizer, root);
 }
 
 llm_status huggingface_read(llm_tokenizer *tokenizer, const char *json, size_t size)
@@ -228,10 +264,13 @@ void tokenizer_write_json(const llm_tokenizer *tokenizer, struct text *out)
     text_append_z(out, "{\n  \"version\": \"1.0\",\n  \"truncation\": null,\n"
                        "  \"padding\": null,\n");
     write_added(tokenizer, out);
-    text_append_z(out, "  \"normalizer\": null,\n  \"post_processor\": ");
+    for (size_t i = 0; i < STAGE_COUNT; i++)
+        text_printf(out, "  \"%s\": %s,\n", stage_fields[i],
+                    tokenizer->stage_json[i] ? tokenizer->stage_json[i] : "null");
+    text_append_z(out, "  \"post_processor\": ");
     text_append_z(out, tokenizer->post.json ? tokenizer->post.json : "null");
-    text_append_z(out, ",\n");
-    tokenizer->algorithm->write(tokenizer, out);
+    text_append_z(out, ",\n  \"model\": ");
+    tokenizer->algorithm->write_model(tokenizer, out);
     text_append_z(out, "\n}\n");
 }
 

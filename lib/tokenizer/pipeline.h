@@ -8,9 +8,23 @@
 
 #include "base/json.h"
 #include "tokenizer/added.h"
+#include "tokenizer/decoder.h"
+#include "tokenizer/normalizer.h"
 #include "tokenizer/split.h"
+#include "tokenizer/stage_list.h"
 #include "tokenizer/tokenizer.h"
 #include "tokenizer/vocab.h"
+#include "tokenizer/words.h"
+
+/* Where the tokens of a word end, in bytes of the word; they begin where the one before ends. */
+struct end_list {
+    struct memory *memory;
+    size_t *list;
+    size_t count;
+    size_t capacity;
+};
+
+llm_status end_list_add(struct end_list *ends, size_t end);
 
 /* Memory that one running encode call needs; kept by the tokenizer and handed from call to call. */
 struct scratch {
@@ -18,10 +32,14 @@ struct scratch {
     void *cache; /* the algorithm's; freed with memory_release */
     unsigned cache_bits;
     size_t cache_misses;
-    uint64_t *memo; /* the algorithm's; freed with memory_release */
-    const unsigned char **ends;
-    void *work[4]; /* the algorithm's, grown with memory_grow */
+    uint64_t *memo;                  /* the algorithm's; freed with memory_release */
+    const unsigned char **word_ends; /* [SCRATCH_ENDS] */
+    void *work[4];                   /* the algorithm's, grown with memory_grow */
     size_t work_capacity[4];
+    struct normalizer_work normalizing;
+    struct mapped_text section; /* normalized text between added tokens of the raw text */
+    struct words words;
+    struct end_list ends;
 };
 
 enum { SCRATCH_SLOTS = 64, SCRATCH_ENDS = 256 };
@@ -29,12 +47,21 @@ enum { SCRATCH_SLOTS = 64, SCRATCH_ENDS = 256 };
 /* A way to turn words into ids. A new one is one file and one line in algorithms.c. */
 struct tokenizer_algorithm {
     const char *type; /* model.type in tokenizer.json */
-    /* Fill tokenizer->vocab, ->split, ->model, ->kind from the root of the file. What the algorithm
-     * cannot do exactly is LLM_E_UNSUPPORTED, with the name of the field. */
+    /* Does the row read this file? NULL: every file of its type. The first row that does is taken.
+     */
+    bool (*takes)(const json_t *root);
+    /* Fill tokenizer->vocab, ->model, ->kind (and ->split, ->direct) from the root of the file; the
+     * normalizer, pre-tokenizer and decoder are there already. What the algorithm cannot do exactly
+     * is LLM_E_UNSUPPORTED, with the name of the field. */
     llm_status (*read)(llm_tokenizer *tokenizer, const json_t *root);
-    /* Append the values of "pre_tokenizer", "decoder" and "model" to a tokenizer.json. */
-    void (*write)(const llm_tokenizer *tokenizer, struct text *out);
-    /* Append the ids of text that holds no added token. */
+    /* Append the object "model" of a tokenizer.json. */
+    void (*write_model)(const llm_tokenizer *tokenizer, struct text *out);
+    /* Append the ids of one word (size > 0) and, unless `ends` is NULL, as many ends. */
+    llm_status (*encode_word)(const llm_tokenizer *tokenizer, struct scratch *scratch,
+                              const char *word, size_t size, struct token_list *out,
+                              struct end_list *ends);
+    /* For tokenizers that are ->direct: the ids of normalized text that holds no added token, cut
+     * into words by the algorithm itself. */
     llm_status (*encode)(const llm_tokenizer *tokenizer, struct scratch *scratch, const char *text,
                          size_t size, struct token_list *out);
     /* Bytes of `text` that the token `id` covers there; NULL: the token's own size. */
@@ -42,13 +69,15 @@ struct tokenizer_algorithm {
     void (*free)(llm_tokenizer *tokenizer);
 };
 
-/* The algorithm for a tokenizer.json's "model"; NULL: none of that type. */
-const struct tokenizer_algorithm *algorithm_find(const json_t *model);
+/* The algorithm for a tokenizer.json; NULL: none for its "model". */
+const struct tokenizer_algorithm *algorithm_find(const json_t *root);
 /* model.type, or what old files that lack it must mean; NULL: no telling. */
 const char *algorithm_type(const json_t *model);
 
 extern const struct tokenizer_algorithm algorithm_bpe;
 extern const struct tokenizer_algorithm algorithm_characters;
+extern const struct tokenizer_algorithm algorithm_word_level;
+extern const struct tokenizer_algorithm algorithm_word_piece;
 
 /* Tokens put around a text. */
 struct post_processor {
@@ -59,14 +88,28 @@ struct post_processor {
     char *json; /* the field as the file had it, to write it again; NULL: null */
 };
 
+/* Fields of tokenizer.json that are kept as they are, to be written again. */
+enum { STAGE_NORMALIZER, STAGE_PRE_TOKENIZER, STAGE_DECODER, STAGE_COUNT };
+
 struct llm_tokenizer {
     _Atomic int references;
     llm_context *context;
     int32_t kind;
     struct vocab vocab;
     struct added_tokens added;
+    struct normalizer normalizer;
+    struct pre_tokenizer pre_tokenizer;
+    struct decoder decoder;
+    /* The algorithm takes text as it is and cuts it itself, by ->split, after a space in front if
+     * ->add_prefix_space: the fast path, when nobody asks for more than ids. */
+    bool direct;
     const struct split_rule *split;
     bool add_prefix_space;
+    bool spelled;        /* the vocabulary is spelled in the byte alphabet, and held as bytes */
+    bool unspell;        /* words are still spelled when the pre-tokenizer is done */
+    bool plain_decoding; /* a token decodes to its own bytes: the decoder has nothing to do */
+    size_t growth;       /* most bytes that a byte of text can become; 0: one */
+    char *stage_json[STAGE_COUNT]; /* the fields as the file had them; NULL: null */
     const struct tokenizer_algorithm *algorithm;
     void *model;
     struct post_processor post;
@@ -77,6 +120,10 @@ struct llm_tokenizer {
 
 /* An empty tokenizer with one reference. */
 llm_status tokenizer_new(llm_tokenizer **out, llm_context *context);
+/* The last step of every way to make one: model, added tokens and what is read of the rest are
+ * there.
+ */
+llm_status tokenizer_finish(llm_tokenizer *tokenizer);
 /* Ids of well-known names ("<|endoftext|>", "<s>", "<unk>", ...) for roles that have none yet. */
 void tokenizer_guess_special(llm_tokenizer *tokenizer);
 
@@ -93,13 +140,13 @@ llm_status vocab_read(struct vocab *vocab, const json_t *object, bool spelled);
 /* The same, written in the order of ids; VOCAB_MODEL tokens, or all of them. */
 void vocab_write(const struct vocab *vocab, bool spelled, bool all, struct text *out);
 
-/* "pre_tokenizer" of a byte-level file into ->split and ->add_prefix_space, and back. */
-llm_status pre_tokenizer_read(llm_tokenizer *tokenizer, const json_t *pre_tokenizer);
-void pre_tokenizer_write(const llm_tokenizer *tokenizer, struct text *out);
+/* Whether a byte-level "pre_tokenizer" is one that ->split and ->add_prefix_space can stand for:
+ * then they are set, and true is returned. */
+bool pre_tokenizer_is_rule(llm_tokenizer *tokenizer, const json_t *pre_tokenizer);
+/* The stages for ->split and ->add_prefix_space, for tokenizers that were not read from JSON. */
+llm_status pre_tokenizer_make(llm_tokenizer *tokenizer);
 /* Is it the Split that makes every character a word? */
 bool pre_tokenizer_is_characters(const json_t *pre_tokenizer);
-/* The "type" of a stage of the file; "null" when there is none. */
-const char *stage_type(const json_t *stage);
 
 /* Roles that have no id yet and the token of that name. */
 void tokenizer_name_special(llm_tokenizer *tokenizer, int32_t role, const char *text, size_t size);
@@ -107,11 +154,18 @@ void tokenizer_name_special(llm_tokenizer *tokenizer, int32_t role, const char *
 llm_status post_read(llm_tokenizer *tokenizer, const json_t *post_processor);
 void post_free(llm_tokenizer *tokenizer);
 
+/* Fields of a stage as the file had them. */
+llm_status tokenizer_keep_json(llm_tokenizer *tokenizer, char **out, const json_t *value);
+
 /* Readers of other files: tiktoken ranks, GPT-2's pair of files. */
 llm_status tiktoken_read(llm_tokenizer *tokenizer, const char *path);
 llm_status gpt2_files_read(llm_tokenizer *tokenizer, const char *vocab_path,
                            const char *merges_path);
 llm_status huggingface_read(llm_tokenizer *tokenizer, const char *json, size_t size);
+/* Its parts, for readers that have the model from elsewhere: normalizer, pre-tokenizer and decoder;
+ * then, the model being there, added tokens and post-processor. */
+llm_status huggingface_read_stages(llm_tokenizer *tokenizer, const json_t *root);
+llm_status huggingface_read_rest(llm_tokenizer *tokenizer, const json_t *root);
 /* Roles from tokenizer_config.json; a missing file is fine. */
 llm_status huggingface_read_config(llm_tokenizer *tokenizer, const char *path);
 void huggingface_write_config(const llm_tokenizer *tokenizer, struct text *out);

@@ -5,7 +5,6 @@
  */
 #include "tokenizer/pipeline.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 void post_free(llm_tokenizer *tokenizer)
@@ -103,18 +102,6 @@ static llm_status read_stage(llm_tokenizer *tokenizer, const json_t *stage)
     return status_set(LLM_E_UNSUPPORTED, "post_processor \"%.60s\" is not supported", type);
 }
 
-/* The field as text, to write it out again. */
-static llm_status keep_text(llm_tokenizer *tokenizer, const json_t *stage)
-{
-    char *text = json_dumps(stage, JSON_COMPACT | JSON_ENCODE_ANY);
-
-    if (!text)
-        return status_set(LLM_E_NOMEM, "post_processor: out of memory");
-    tokenizer->post.json = memory_copy_text(&tokenizer->context->memory, text, strlen(text));
-    free(text);
-    return tokenizer->post.json ? LLM_OK : LLM_E_NOMEM;
-}
-
 llm_status post_read(llm_tokenizer *tokenizer, const json_t *stage)
 {
     size_t index;
@@ -133,5 +120,5 @@ llm_status post_read(llm_tokenizer *tokenizer, const json_t *stage)
     } else {
         status = read_stage(tokenizer, stage);
     }
-    return status ? status : keep_text(tokenizer, stage);
+    return status ? status : tokenizer_keep_json(tokenizer, &tokenizer->post.json, stage);
 }

@@ -189,11 +189,10 @@ llm_status tiktoken_read(llm_tokenizer *tokenizer, const char *path)
     tokenizer->model = bpe;
     tokenizer->algorithm = &algorithm_bpe;
     tokenizer->kind = LLM_TOKENIZER_BPE;
+    tokenizer->direct = tokenizer->spelled = tokenizer->plain_decoding = true;
     bpe->ignore_merges = true;
     status = bpe_mark_whole(bpe, vocab);
     if (!status)
         status = add_special(tokenizer, ranks);
-    if (!status)
-        tokenizer_guess_special(tokenizer);
-    return status;
+    return status ? status : tokenizer_finish(tokenizer);
 }

@@ -2,6 +2,7 @@
  *
  * Lifetime of a tokenizer, its scratch memory, lists of ids, and the questions one can ask it.
  */
+#include "base/checked.h"
 #include "tokenizer/byte_trie.h"
 #include "tokenizer/pipeline.h"
 
@@ -76,10 +77,27 @@ static void scratch_free(struct scratch *scratch)
         return;
     memory_release(scratch->memory, scratch->cache);
     memory_release(scratch->memory, scratch->memo);
-    memory_release(scratch->memory, scratch->ends);
+    memory_release(scratch->memory, scratch->word_ends);
     for (size_t i = 0; i < sizeof scratch->work / sizeof *scratch->work; i++)
         memory_release(scratch->memory, scratch->work[i]);
+    normalizer_work_free(&scratch->normalizing);
+    mapped_free(&scratch->section);
+    words_free(&scratch->words);
+    memory_release(scratch->memory, scratch->ends.list);
     memory_release(scratch->memory, scratch);
+}
+
+llm_status end_list_add(struct end_list *ends, size_t end)
+{
+    if (ends->count == ends->capacity) {
+        llm_status status = memory_grow(ends->memory, (void **)&ends->list, &ends->capacity,
+                                        ends->count + 1, sizeof *ends->list);
+
+        if (status)
+            return status;
+    }
+    ends->list[ends->count++] = end;
+    return LLM_OK;
 }
 
 void tokenizer_release(llm_tokenizer *tokenizer)
@@ -95,6 +113,11 @@ void tokenizer_release(llm_tokenizer *tokenizer)
     if (tokenizer->algorithm && tokenizer->model)
         tokenizer->algorithm->free(tokenizer);
     post_free(tokenizer);
+    normalizer_free(&tokenizer->normalizer);
+    pre_tokenizer_free(&tokenizer->pre_tokenizer);
+    decoder_free(&tokenizer->decoder);
+    for (size_t i = 0; i < STAGE_COUNT; i++)
+        memory_release(&context->memory, tokenizer->stage_json[i]);
     added_free(&tokenizer->added);
     vocab_free(&tokenizer->vocab);
     memory_release(&context->memory, tokenizer);
@@ -118,13 +141,19 @@ struct scratch *scratch_take(const llm_tokenizer *tokenizer)
     if (!scratch)
         return NULL;
     scratch->memory = memory;
-    scratch->ends = memory_alloc_array(memory, SCRATCH_ENDS, sizeof *scratch->ends);
-    if (!scratch->ends) {
+    normalizer_work_init(&scratch->normalizing, memory);
+    mapped_init(&scratch->section, memory);
+    words_init(&scratch->words, memory);
+    scratch->ends.memory = memory;
+    scratch->word_ends = memory_alloc_array(memory, SCRATCH_ENDS, sizeof *scratch->word_ends);
+    if (!scratch->word_ends) {
         scratch_free(scratch);
         return NULL;
     }
     return scratch;
 }
+
+enum { TRIM_BYTES = 1 << 20 };
 
 /* Long words may have grown the work arrays; what one call in a million needs is not kept. */
 static void scratch_trim(struct scratch *scratch)
@@ -135,6 +164,17 @@ static void scratch_trim(struct scratch *scratch)
             scratch->work[i] = NULL;
             scratch->work_capacity[i] = 0;
         }
+    }
+    if (scratch->section.capacity + scratch->words.text.capacity + scratch->words.spare.capacity +
+            scratch->normalizing.texts[0].capacity + scratch->normalizing.items_capacity * 16 >
+        TRIM_BYTES) {
+        struct memory *memory = scratch->memory;
+
+        normalizer_work_free(&scratch->normalizing);
+        mapped_free(&scratch->section);
+        words_free(&scratch->words);
+        normalizer_work_init(&scratch->normalizing, memory);
+        words_init(&scratch->words, memory);
     }
 }
 
@@ -167,6 +207,11 @@ struct memory *tokenizer_memory(const llm_tokenizer *tokenizer)
 int tokenizer_threads(const llm_tokenizer *tokenizer)
 {
     return tokenizer->context->threads;
+}
+
+bool tokenizer_decodes_plainly(const llm_tokenizer *tokenizer)
+{
+    return tokenizer->plain_decoding;
 }
 
 int32_t tokenizer_kind(const llm_tokenizer *tokenizer)
@@ -247,4 +292,73 @@ void tokenizer_guess_special(llm_tokenizer *tokenizer)
         if (token && (token->flags & ADDED_SPECIAL) && tokenizer->special[names[i].role] < 0)
             tokenizer->special[names[i].role] = token->id;
     }
+}
+
+/* The decoder of tokenizers that were not read from JSON. */
+static llm_status make_decoder(llm_tokenizer *tokenizer)
+{
+    const char *json = tokenizer->kind == LLM_TOKENIZER_CHARACTERS
+                           ? "{\"type\": \"Fuse\"}"
+                           : "{\"type\": \"ByteLevel\", \"add_prefix_space\": true, "
+                             "\"trim_offsets\": true, \"use_regex\": true}";
+    struct memory *memory = &tokenizer->context->memory;
+    json_t *root = NULL;
+    llm_status status = json_open(&root, json, strlen(json), "decoder");
+
+    if (!status)
+        status = decoder_read(&tokenizer->decoder, memory, root);
+    json_decref(root);
+    if (status)
+        return status;
+    tokenizer->stage_json[STAGE_DECODER] = memory_copy_text(memory, json, strlen(json));
+    return tokenizer->stage_json[STAGE_DECODER] ? LLM_OK : LLM_E_NOMEM;
+}
+
+/* Added tokens that look at normalized text are looked for in their own normalized form. */
+static llm_status normalize_added(llm_tokenizer *tokenizer)
+{
+    struct added_tokens *added = &tokenizer->added;
+    struct scratch *scratch;
+    llm_status status = LLM_OK;
+
+    if (tokenizer->normalizer.count == 0 || added->count == 0)
+        return LLM_OK;
+    scratch = scratch_take(tokenizer);
+    if (!scratch)
+        return LLM_E_NOMEM;
+    added_forget_normalized(added);
+    for (size_t i = 0; i < added->count && !status; i++) {
+        if (!(added->tokens[i].flags & ADDED_NORMALIZED))
+            continue;
+        status = mapped_load(&scratch->section, added->tokens[i].text, added->tokens[i].size, false,
+                             true);
+        if (!status)
+            status = normalizer_run(&tokenizer->normalizer, &scratch->normalizing,
+                                    &scratch->section, &scratch->words.spare);
+        if (!status)
+            status = added_put_normalized(added, i, scratch->section.data, scratch->section.size);
+        if (added->tokens[i].normal)
+            tokenizer->plain_decoding = false;
+    }
+    scratch_give(tokenizer, scratch);
+    return status;
+}
+
+llm_status tokenizer_finish(llm_tokenizer *tokenizer)
+{
+    llm_status status = normalize_added(tokenizer);
+
+    if (!status && tokenizer->direct && !tokenizer->stage_json[STAGE_PRE_TOKENIZER])
+        status = pre_tokenizer_make(tokenizer);
+    if (!status && tokenizer->plain_decoding && !tokenizer->stage_json[STAGE_DECODER])
+        status = make_decoder(tokenizer);
+    if (!tokenizer->direct || tokenizer->normalizer.count > 0) {
+        size_t growth = normalizer_growth(&tokenizer->normalizer);
+
+        if (!checked_mul(growth, pre_tokenizer_growth(&tokenizer->pre_tokenizer), &growth))
+            growth = SIZE_MAX;
+        tokenizer->growth = growth;
+    }
+    tokenizer_guess_special(tokenizer);
+    return status;
 }

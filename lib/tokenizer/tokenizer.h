@@ -71,6 +71,27 @@ llm_status tokenizer_encode_offsets(const llm_tokenizer *tokenizer, const char *
                                     unsigned flags, struct token_list *out, size_t *begins,
                                     size_t *ends, size_t capacity);
 
+/* Where a token stands in the text, as Hugging Face tokenizers says it: whole characters. */
+struct token_detail {
+    size_t begin;
+    size_t end;
+    int32_t word; /* number of the word, added tokens counted; -1: none */
+};
+
+struct token_details {
+    struct memory *memory;
+    struct token_detail *list;
+    size_t count;
+    size_t capacity;
+};
+
+llm_status token_details_add(struct token_details *details, struct token_detail detail);
+
+/* Append the ids of `text`, without what is put around it, and as many details. */
+llm_status tokenizer_encode_details(const llm_tokenizer *tokenizer, const char *text, size_t size,
+                                    bool parse_special, struct token_list *out,
+                                    struct token_details *details);
+
 /* Append the ids of `count` texts, one text after the other, on up to `threads` threads; counts[i]
  * receives how many ids text i has. */
 llm_status tokenizer_encode_batch(const llm_tokenizer *tokenizer, const char *const *texts,
@@ -81,8 +102,10 @@ llm_status tokenizer_encode_batch(const llm_tokenizer *tokenizer, const char *co
 llm_status tokenizer_decode(const llm_tokenizer *tokenizer, const int32_t *ids, size_t count,
                             unsigned flags, struct text *out);
 
-/* The two halves of decoding without U+FFFD: the size, where ids are checked, and the copy, into
- * exactly `room` = that many bytes. */
+/* Is the text of a token that of its own bytes? */
+bool tokenizer_decodes_plainly(const llm_tokenizer *tokenizer);
+/* The two halves of plain decoding without U+FFFD: the size, where ids are checked, and the copy,
+ * into exactly `room` = that many bytes. */
 llm_status tokenizer_decoded_size(const llm_tokenizer *tokenizer, const int32_t *ids, size_t count,
                                   unsigned flags, size_t *size_out);
 void tokenizer_copy_decoded(const llm_tokenizer *tokenizer, const int32_t *ids, size_t count,
@@ -90,9 +113,17 @@ void tokenizer_copy_decoded(const llm_tokenizer *tokenizer, const int32_t *ids, 
 
 /* Decoding token by token: `out` only ever receives whole, valid characters. Plain data; zero it.
  */
+enum { DECODE_STREAM_IDS = 64 };
+
 struct decode_stream {
     char tail[4]; /* an unfinished character */
     size_t tail_size;
+    /* Tokenizers whose decoder looks at more than a token: the last ids, of which the text of the
+     * first `given` was given out. */
+    int32_t ids[DECODE_STREAM_IDS];
+    size_t count;
+    size_t given;
+    const llm_tokenizer *tokenizer;
 };
 llm_status decode_stream_push(struct decode_stream *stream, const llm_tokenizer *tokenizer,
                               int32_t id, unsigned flags, struct text *out);

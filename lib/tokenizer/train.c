@@ -120,10 +120,9 @@ static llm_status finish_bpe(llm_tokenizer *tokenizer, struct bpe_rule *rules, s
     tokenizer->model = bpe;
     tokenizer->algorithm = &algorithm_bpe;
     tokenizer->kind = kind;
+    tokenizer->direct = tokenizer->spelled = tokenizer->plain_decoding = true;
     status = bpe_mark_whole(bpe, &tokenizer->vocab);
-    if (!status)
-        tokenizer_guess_special(tokenizer);
-    return status;
+    return status ? status : tokenizer_finish(tokenizer);
 }
 
 static llm_status train_bpe(llm_tokenizer *tokenizer, struct reader *reader)
@@ -225,9 +224,7 @@ static llm_status train_characters(llm_tokenizer *tokenizer, struct reader *read
                                             ? vocab_find(&tokenizer->vocab, options->unknown_token,
                                                          strlen(options->unknown_token))
                                             : -1);
-    if (!status)
-        tokenizer_guess_special(tokenizer);
-    return status;
+    return status ? status : tokenizer_finish(tokenizer);
 }
 
 static llm_status build_bytes(llm_tokenizer *tokenizer, const char *const *special_tokens,

@@ -18,7 +18,7 @@ struct trie {
     struct memory *memory;
     uint64_t *slots; /* 0: free */
     size_t slot_count;
-    unsigned shift; /* 64 less the bits of slot_count */
+    unsigned shift;   /* 64 less the bits of slot_count */
     uint32_t *values; /* per node: value of the string that ends here, or trie_none */
     size_t values_capacity;
     uint32_t node_count; /* node 0 is the root */

@@ -25,15 +25,33 @@ static const struct {
     {"{\"model\":3}", LLM_E_FORMAT, "model"},
     {"{\"model\":{\"type\":\"Unigram\"}}", LLM_E_UNSUPPORTED, "Unigram"},
     {"{\"model\":{}}", LLM_E_UNSUPPORTED, "model type"},
-    {"{\"normalizer\":{\"type\":\"NFC\"}," BYTE_LEVEL MODEL("\"a\":0", "") "}", LLM_E_UNSUPPORTED,
-     "NFC"},
-    {"{" MODEL("\"a\":0", "") "}", LLM_E_UNSUPPORTED, "decoder"},
-    {"{\"decoder\":{\"type\":\"ByteLevel\"}," MODEL("\"a\":0", "") "}", LLM_E_UNSUPPORTED,
-     "pre_tokenizer"},
+    {"{\"normalizer\":{\"type\":\"Magic\"}," BYTE_LEVEL MODEL("\"a\":0", "") "}", LLM_E_UNSUPPORTED,
+     "Magic"},
+    {"{\"normalizer\":7," BYTE_LEVEL MODEL("\"a\":0", "") "}", LLM_E_FORMAT, "normalizer"},
+    {"{\"normalizer\":{\"type\":\"Sequence\"}," BYTE_LEVEL MODEL("\"a\":0", "") "}", LLM_E_FORMAT,
+     "normalizers"},
+    {"{\"normalizer\":{\"type\":\"Replace\",\"pattern\":{\"String\":\"\"},\"content\":\"x\"}"
+     "," BYTE_LEVEL MODEL("\"a\":0", "") "}",
+     LLM_E_UNSUPPORTED, "empty pattern"},
+    {"{\"normalizer\":{\"type\":\"Replace\",\"pattern\":{\"Regex\":\"(a+)+$(?=bc)\"},"
+     "\"content\":\"x\"}," BYTE_LEVEL MODEL("\"a\":0", "") "}",
+     LLM_E_UNSUPPORTED, "looking ahead"},
+    {"{\"normalizer\":{\"type\":\"Replace\",\"pattern\":{\"Regex\":\"a{1,1000000}\"},"
+     "\"content\":\"x\"}," BYTE_LEVEL MODEL("\"a\":0", "") "}",
+     LLM_E_UNSUPPORTED, "256 times"},
+    {"{\"normalizer\":{\"type\":\"Replace\",\"pattern\":{\"Regex\":\"(?=\"},"
+     "\"content\":\"x\"}," BYTE_LEVEL MODEL("\"a\":0", "") "}",
+     LLM_E_FORMAT, "without end"},
+    {"{\"decoder\":{\"type\":\"Magic\"},\"pre_tokenizer\":{\"type\":\"ByteLevel\"}," MODEL(
+         "\"a\":0", "") "}",
+     LLM_E_UNSUPPORTED, "Magic"},
     {"{\"decoder\":{\"type\":\"ByteLevel\"},\"pre_tokenizer\":{\"type\":\"Sequence\","
-     "\"pretokenizers\":[{\"type\":\"Split\",\"pattern\":{\"Regex\":\"\\\\d\"},\"behavior\":"
-     "\"Isolated\",\"invert\":false},{\"type\":\"ByteLevel\"}]}," MODEL("\"a\":0", "") "}",
-     LLM_E_UNSUPPORTED, "\\d"},
+     "\"pretokenizers\":[{\"type\":\"Magic\"},{\"type\":\"ByteLevel\"}]}," MODEL("\"a\":0", "") "}",
+     LLM_E_UNSUPPORTED, "Magic"},
+    {"{\"decoder\":{\"type\":\"ByteLevel\"},\"pre_tokenizer\":{\"type\":\"Sequence\","
+     "\"pretokenizers\":[{\"type\":\"FixedLength\",\"length\":0},{\"type\":\"ByteLevel\"}]}," MODEL(
+         "\"a\":0", "") "}",
+     LLM_E_RANGE, "length"},
     {"{" BYTE_LEVEL "\"model\":{\"type\":\"BPE\",\"vocab\":[],\"merges\":[]}}", LLM_E_FORMAT,
      "vocab"},
     {"{" BYTE_LEVEL "\"model\":{\"type\":\"BPE\",\"vocab\":{}}}", LLM_E_FORMAT, "merges"},
@@ -76,7 +94,9 @@ static const struct {
     {"{\"post_processor\":{\"type\":\"BertProcessing\",\"sep\":[\"s\",7],\"cls\":[\"c\",0]}"
      "," BYTE_LEVEL MODEL("\"a\":0", "") "}",
      LLM_E_FORMAT, "post_processor"},
-    {"{\"model\":{\"type\":\"WordLevel\",\"vocab\":{\"a\":0}}}", LLM_E_UNSUPPORTED, "WordLevel"},
+    {"{\"model\":{\"type\":\"WordLevel\",\"vocab\":{\"a\":-3}}}", LLM_E_FORMAT, "id"},
+    {"{\"model\":{\"type\":\"WordPiece\",\"vocab\":{\"a\":0},\"max_input_chars_per_word\":-1}}",
+     LLM_E_RANGE, "max_input_chars_per_word"},
 };
 
 static void test_bad_json(void **state)
