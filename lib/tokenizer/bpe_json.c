@@ -199,7 +199,7 @@ llm_status bpe_read(llm_tokenizer *tokenizer, const json_t *root)
         return status;
     tokenizer->kind = is_bytes(bpe) ? LLM_TOKENIZER_BYTES : LLM_TOKENIZER_BPE;
     tokenizer->spelled = true;
-    tokenizer->plain_decoding = decoder_is(&tokenizer->decoder, "ByteLevel");
+    tokenizer->plain_decoding = token_decoder_is(&tokenizer->decoder, "ByteLevel");
     tokenizer->direct = pre_tokenizer_is_rule(tokenizer, json_object_get(root, "pre_tokenizer"));
     tokenizer->unspell = !pre_tokenizer_ends_in_bytes(&tokenizer->pre_tokenizer, true);
     tokenizer->special[LLM_TOKEN_UNK] = bpe->unknown;

@@ -156,7 +156,8 @@ static llm_status decode_slowly(const llm_tokenizer *tokenizer, const int32_t *i
         spell_token(tokenizer, ids[i], &tokens.text);
         token_texts_end(&tokens);
     }
-    status = decoder_run(&tokenizer->decoder, &tokens, !(flags & TOKENIZER_REPLACE_INVALID), out);
+    status =
+        token_decoder_run(&tokenizer->decoder, &tokens, !(flags & TOKENIZER_REPLACE_INVALID), out);
     token_texts_free(&tokens);
     return status;
 }

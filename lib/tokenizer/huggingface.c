@@ -133,7 +133,7 @@ llm_status huggingface_read_stages(llm_tokenizer *tokenizer, const json_t *root)
         status = pre_tokenizer_read_stages(&tokenizer->pre_tokenizer, memory,
                                            json_object_get(root, "pre_tokenizer"));
     if (!status)
-        status = decoder_read(&tokenizer->decoder, memory, json_object_get(root, "decoder"));
+        status = token_decoder_read(&tokenizer->decoder, memory, json_object_get(root, "decoder"));
     for (size_t i = 0; i < STAGE_COUNT && !status; i++)
         status = tokenizer_keep_json(tokenizer, &tokenizer->stage_json[i],
                                      json_object_get(root, stage_fields[i]));

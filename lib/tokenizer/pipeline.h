@@ -8,7 +8,7 @@
 
 #include "base/json.h"
 #include "tokenizer/added.h"
-#include "tokenizer/decoder.h"
+#include "tokenizer/token_decoder.h"
 #include "tokenizer/normalizer.h"
 #include "tokenizer/split.h"
 #include "tokenizer/stage_list.h"
@@ -99,7 +99,7 @@ struct llm_tokenizer {
     struct added_tokens added;
     struct normalizer normalizer;
     struct pre_tokenizer pre_tokenizer;
-    struct decoder decoder;
+    struct token_decoder decoder;
     /* The algorithm takes text as it is and cuts it itself, by ->split, after a space in front if
      * ->add_prefix_space: the fast path, when nobody asks for more than ids. */
     bool direct;

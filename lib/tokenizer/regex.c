@@ -339,9 +339,10 @@ llm_status regex_compile(struct regex **out, struct memory *memory, const char *
     llm_status status = LLM_E_NOMEM;
 
     *out = NULL;
+    if (regex)
+        regex->memory = memory;
     if (!regex || !builder)
         goto done;
-    regex->memory = memory;
     builder->regex = regex;
     status = regex_parse(&builder->program, memory, pattern, size);
     if (!status)
@@ -368,7 +369,7 @@ done:
 
 void regex_free(struct regex *regex)
 {
-    if (!regex || !regex->memory)
+    if (!regex)
         return;
     memory_release(regex->memory, regex->bounds);
     memory_release(regex->memory, regex->keys);

@@ -115,7 +115,7 @@ void tokenizer_release(llm_tokenizer *tokenizer)
     post_free(tokenizer);
     normalizer_free(&tokenizer->normalizer);
     pre_tokenizer_free(&tokenizer->pre_tokenizer);
-    decoder_free(&tokenizer->decoder);
+    token_decoder_free(&tokenizer->decoder);
     for (size_t i = 0; i < STAGE_COUNT; i++)
         memory_release(&context->memory, tokenizer->stage_json[i]);
     added_free(&tokenizer->added);
@@ -306,7 +306,7 @@ static llm_status make_decoder(llm_tokenizer *tokenizer)
     llm_status status = json_open(&root, json, strlen(json), "decoder");
 
     if (!status)
-        status = decoder_read(&tokenizer->decoder, memory, root);
+        status = token_decoder_read(&tokenizer->decoder, memory, root);
     json_decref(root);
     if (status)
         return status;

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
  * The field "decoder" of tokenizer.json: stages that turn the texts of tokens into the text they
- * stand for. A stage = one function and one line in the table of decoder.c. Tokenizers whose tokens
- * decode to their own bytes do not come here (decode.c).
+ * stand for. A stage = one function and one line in the table of token_decoder.c. Tokenizers whose
+ * tokens decode to their own bytes do not come here (decode.c).
  */
-#ifndef TOKENIZER_DECODER_H
-#define TOKENIZER_DECODER_H
+#ifndef TOKENIZER_TOKEN_DECODER_H
+#define TOKENIZER_TOKEN_DECODER_H
 
 #include "base/json.h"
 
@@ -31,7 +31,7 @@ static inline const char *token_text(const struct token_texts *texts, size_t i, 
     return texts->text.data ? texts->text.data + begin : "";
 }
 
-struct decoder_type {
+struct token_decoder_type {
     const char *type; /* as in the file */
     /* Fill *data (may stay NULL) from the stage's object. */
     llm_status (*read)(void **data, struct memory *memory, const json_t *stage);
@@ -41,40 +41,41 @@ struct decoder_type {
     void (*free)(void *data, struct memory *memory); /* NULL: memory_release(data) */
 };
 
-struct decoder_stage {
-    const struct decoder_type *type;
+struct token_decoder_stage {
+    const struct token_decoder_type *type;
     void *data;
 };
 
 /* All stages in a row, sequences laid flat. */
-struct decoder {
+struct token_decoder {
     struct memory *memory;
-    struct decoder_stage *stages;
+    struct token_decoder_stage *stages;
     size_t count;
     size_t capacity;
 };
 
 /* `json` NULL or null: no stages, and tokens are joined with spaces. */
-llm_status decoder_read(struct decoder *decoder, struct memory *memory, const json_t *json);
-void decoder_free(struct decoder *decoder);
+llm_status token_decoder_read(struct token_decoder *decoder, struct memory *memory,
+                              const json_t *json);
+void token_decoder_free(struct token_decoder *decoder);
 /* Is it one stage, of this type? */
-bool decoder_is(const struct decoder *decoder, const char *type);
-bool decoder_has(const struct decoder *decoder, const char *type);
+bool token_decoder_is(const struct token_decoder *decoder, const char *type);
+bool token_decoder_has(const struct token_decoder *decoder, const char *type);
 
 /* Append the text of the tokens, which are used up, to `out`. */
-llm_status decoder_run(const struct decoder *decoder, struct token_texts *tokens, bool raw,
-                       struct text *out);
+llm_status token_decoder_run(const struct token_decoder *decoder, struct token_texts *tokens,
+                             bool raw, struct text *out);
 
 /* The stages. */
-extern const struct decoder_type decoder_bpe;
-extern const struct decoder_type decoder_byte_level;
-extern const struct decoder_type decoder_word_piece;
-extern const struct decoder_type decoder_metaspace;
-extern const struct decoder_type decoder_ctc;
-extern const struct decoder_type decoder_replace;
-extern const struct decoder_type decoder_fuse;
-extern const struct decoder_type decoder_strip;
-extern const struct decoder_type decoder_byte_fallback;
+extern const struct token_decoder_type token_decoder_bpe;
+extern const struct token_decoder_type token_decoder_byte_level;
+extern const struct token_decoder_type token_decoder_word_piece;
+extern const struct token_decoder_type token_decoder_metaspace;
+extern const struct token_decoder_type token_decoder_ctc;
+extern const struct token_decoder_type token_decoder_replace;
+extern const struct token_decoder_type token_decoder_fuse;
+extern const struct token_decoder_type token_decoder_strip;
+extern const struct token_decoder_type token_decoder_byte_fallback;
 
 /* Append `data` with U+FFFD for each stretch of bytes that is not UTF-8. With `more` to come, an
  * unfinished character at the end stays out; the bytes taken are returned. */

@@ -3,7 +3,7 @@
  * The decoders of tokenizer.json.
  */
 #include "tokenizer/byte_alphabet.h"
-#include "tokenizer/decoder.h"
+#include "tokenizer/token_decoder.h"
 #include "tokenizer/mapped_text.h"
 #include "tokenizer/pattern.h"
 #include "tokenizer/stage_list.h"
@@ -111,7 +111,7 @@ static llm_status apply_bpe(const void *data, const struct token_texts *in, stru
     return LLM_OK;
 }
 
-const struct decoder_type decoder_bpe = {
+const struct token_decoder_type token_decoder_bpe = {
     .type = "BPEDecoder", .read = read_bpe, .apply = apply_bpe, .free = free_two};
 
 /* ---- ByteLevel: all tokens are one string of bytes ---- */
@@ -154,7 +154,8 @@ static llm_status apply_byte_level(const void *data, const struct token_texts *i
     return status;
 }
 
-const struct decoder_type decoder_byte_level = {.type = "ByteLevel", .apply = apply_byte_level};
+const struct token_decoder_type token_decoder_byte_level = {.type = "ByteLevel",
+                                                            .apply = apply_byte_level};
 
 /* ---- WordPiece ---- */
 
@@ -215,7 +216,7 @@ static llm_status apply_word_piece(const void *data, const struct token_texts *i
     return LLM_OK;
 }
 
-const struct decoder_type decoder_word_piece = {
+const struct token_decoder_type token_decoder_word_piece = {
     .type = "WordPiece", .read = read_word_piece, .apply = apply_word_piece, .free = free_two};
 
 /* ---- Metaspace ---- */
@@ -272,7 +273,7 @@ static void free_metaspace(void *data, struct memory *memory)
     memory_release(memory, metaspace);
 }
 
-const struct decoder_type decoder_metaspace = {
+const struct token_decoder_type token_decoder_metaspace = {
     .type = "Metaspace", .read = read_metaspace, .apply = apply_metaspace, .free = free_metaspace};
 
 /* ---- CTC: repeated tokens count once ---- */
@@ -324,7 +325,7 @@ static llm_status apply_ctc(const void *data, const struct token_texts *in, stru
     return status;
 }
 
-const struct decoder_type decoder_ctc = {
+const struct token_decoder_type token_decoder_ctc = {
     .type = "CTC", .read = read_ctc, .apply = apply_ctc, .free = free_two};
 
 /* ---- Replace ---- */
@@ -384,7 +385,7 @@ static void free_replace(void *data, struct memory *memory)
     memory_release(memory, replace);
 }
 
-const struct decoder_type decoder_replace = {
+const struct token_decoder_type token_decoder_replace = {
     .type = "Replace", .read = read_replace, .apply = apply_replace, .free = free_replace};
 
 /* ---- Fuse ---- */
@@ -399,7 +400,7 @@ static llm_status apply_fuse(const void *data, const struct token_texts *in,
     return LLM_OK;
 }
 
-const struct decoder_type decoder_fuse = {.type = "Fuse", .apply = apply_fuse};
+const struct token_decoder_type token_decoder_fuse = {.type = "Fuse", .apply = apply_fuse};
 
 /* ---- Strip ---- */
 
@@ -462,7 +463,7 @@ static void free_strip(void *data, struct memory *memory)
     memory_release(memory, strip);
 }
 
-const struct decoder_type decoder_strip = {
+const struct token_decoder_type token_decoder_strip = {
     .type = "Strip", .read = read_strip, .apply = apply_strip, .free = free_strip};
 
 /* ---- ByteFallback: "<0x61>" is a byte ---- */
@@ -535,5 +536,5 @@ static llm_status apply_byte_fallback(const void *data, const struct token_texts
     return status;
 }
 
-const struct decoder_type decoder_byte_fallback = {.type = "ByteFallback",
-                                                   .apply = apply_byte_fallback};
+const struct token_decoder_type token_decoder_byte_fallback = {.type = "ByteFallback",
+                                                               .apply = apply_byte_fallback};

@@ -2,16 +2,16 @@
  *
  * The table of decoders, reading them, running them in a row.
  */
-#include "tokenizer/decoder.h"
+#include "tokenizer/token_decoder.h"
 
 #include "tokenizer/stage_list.h"
 
 #include <string.h>
 
-static const struct decoder_type *const types[] = {
-    &decoder_bpe,       &decoder_byte_level, &decoder_word_piece,
-    &decoder_metaspace, &decoder_ctc,        &decoder_replace,
-    &decoder_fuse,      &decoder_strip,      &decoder_byte_fallback,
+static const struct token_decoder_type *const types[] = {
+    &token_decoder_bpe,       &token_decoder_byte_level, &token_decoder_word_piece,
+    &token_decoder_metaspace, &token_decoder_ctc,        &token_decoder_replace,
+    &token_decoder_fuse,      &token_decoder_strip,      &token_decoder_byte_fallback,
 };
 
 void token_texts_init(struct token_texts *texts, struct memory *memory)
@@ -47,7 +47,7 @@ void token_texts_end(struct token_texts *texts)
 
 static llm_status add_stage(void *user, const json_t *stage, const char *type)
 {
-    struct decoder *decoder = user;
+    struct token_decoder *decoder = user;
     llm_status status;
 
     for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
@@ -57,7 +57,7 @@ static llm_status add_stage(void *user, const json_t *stage, const char *type)
                              decoder->count + 1, sizeof *decoder->stages);
         if (status)
             return status;
-        decoder->stages[decoder->count++] = (struct decoder_stage){types[i], NULL};
+        decoder->stages[decoder->count++] = (struct token_decoder_stage){types[i], NULL};
         if (!types[i]->read)
             return LLM_OK;
         return status_prefix(
@@ -67,19 +67,20 @@ static llm_status add_stage(void *user, const json_t *stage, const char *type)
     return status_set(LLM_E_UNSUPPORTED, "decoder \"%.60s\" is not supported", type);
 }
 
-llm_status decoder_read(struct decoder *decoder, struct memory *memory, const json_t *json)
+llm_status token_decoder_read(struct token_decoder *decoder, struct memory *memory,
+                              const json_t *json)
 {
     memset(decoder, 0, sizeof *decoder);
     decoder->memory = memory;
     return stage_list_walk(json, "decoder", "decoders", add_stage, decoder);
 }
 
-void decoder_free(struct decoder *decoder)
+void token_decoder_free(struct token_decoder *decoder)
 {
     if (!decoder->memory)
         return;
     for (size_t i = 0; i < decoder->count; i++) {
-        struct decoder_stage *stage = &decoder->stages[i];
+        struct token_decoder_stage *stage = &decoder->stages[i];
 
         if (stage->type->free)
             stage->type->free(stage->data, decoder->memory);
@@ -90,12 +91,12 @@ void decoder_free(struct decoder *decoder)
     memset(decoder, 0, sizeof *decoder);
 }
 
-bool decoder_is(const struct decoder *decoder, const char *type)
+bool token_decoder_is(const struct token_decoder *decoder, const char *type)
 {
     return decoder->count == 1 && strcmp(decoder->stages[0].type->type, type) == 0;
 }
 
-bool decoder_has(const struct decoder *decoder, const char *type)
+bool token_decoder_has(const struct token_decoder *decoder, const char *type)
 {
     for (size_t i = 0; i < decoder->count; i++) {
         if (strcmp(decoder->stages[i].type->type, type) == 0)
@@ -116,15 +117,15 @@ static void join(const struct token_texts *tokens, const char *separator, struct
     }
 }
 
-llm_status decoder_run(const struct decoder *decoder, struct token_texts *tokens, bool raw,
-                       struct text *out)
+llm_status token_decoder_run(const struct token_decoder *decoder, struct token_texts *tokens,
+                             bool raw, struct text *out)
 {
     struct token_texts spare;
     llm_status status = tokens->text.failed ? LLM_E_NOMEM : LLM_OK;
 
     token_texts_init(&spare, out->memory);
     for (size_t i = 0; i < decoder->count && tokens->count > 0 && !status; i++) {
-        const struct decoder_stage *stage = &decoder->stages[i];
+        const struct token_decoder_stage *stage = &decoder->stages[i];
         struct token_texts swap;
 
         token_texts_clear(&spare);
