@@ -16,6 +16,7 @@ static const struct command {
     {"generate", command_generate, "continue a prompt"},
     {"tokenize", command_tokenize, "show the tokens of a text, or the text of tokens"},
     {"train-tokenizer", command_train_tokenizer, "learn a vocabulary from text files"},
+    {"convert", command_convert, "a model between directories and GGUF files"},
     {"info", command_info, "what a model or tokenizer is, without loading it"},
 };
 

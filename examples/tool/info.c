@@ -57,14 +57,25 @@ static void print_tokenizer(const llm_tokenizer *tokenizer)
     printf("\n");
 }
 
+static int32_t print_pair(void *user, const char *key, const char *type, const char *value)
+{
+    (void)user;
+    printf("%s (%s) = %s\n", key, type, value);
+    return 0;
+}
+
 int command_info(int argc, char **argv)
 {
     static const struct arg_usage usage = {
-        "info", "[DIR]",
-        "Shows what a model directory or tokenizer holds and the memory it needs, without loading\n"
-        "weights. Without DIR: what libllm uses on this machine.",
+        "info", "[PATH]",
+        "Shows what a model directory, GGUF file or tokenizer holds and the memory it needs, "
+        "without\n"
+        "loading weights. Without PATH: what libllm uses on this machine.",
         0, 1};
-    const struct arg table[] = {{NULL, ARG_FLAG, NULL, NULL, NULL, 0, 0}};
+    int32_t metadata = 0;
+    const struct arg table[] = {{"--metadata", ARG_FLAG, &metadata, NULL,
+                                 "all keys of a GGUF file, with their types", 0, 0},
+                                {NULL, ARG_FLAG, NULL, NULL, NULL, 0, 0}};
     const char **positional = malloc(((size_t)argc + 1) * sizeof *positional);
     llm_context *context = NULL;
     llm_tokenizer *tokenizer = NULL;
@@ -87,6 +98,11 @@ int command_info(int argc, char **argv)
         printf("libllm %s, %s\n", llm_version_string(), llm_context_description(context));
         llm_context_free(context);
         return 0;
+    }
+    if (metadata) {
+        result = llm_model_metadata(context, path, print_pair, NULL) ? tool_fail("info") : 0;
+        llm_context_free(context);
+        return result;
     }
     if (llm_model_info_of(&info, sizeof info, context, path) == LLM_OK) {
         print_model(&info);

@@ -16,6 +16,7 @@ int command_generate(int argc, char **argv);
 int command_tokenize(int argc, char **argv);
 int command_train_tokenizer(int argc, char **argv);
 int command_info(int argc, char **argv);
+int command_convert(int argc, char **argv);
 
 /* Prints "llm COMMAND: what failed" for the last error of the library; returns 1. */
 int tool_fail(const char *command);

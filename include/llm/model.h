@@ -43,25 +43,49 @@ LLM_API llm_status llm_model_new_options_init(llm_model_new_options *options, si
 LLM_API llm_status llm_model_new(llm_model **out, llm_context *context, const char *config,
                                  size_t config_size, const llm_model_new_options *options);
 
-/** Options of llm_model_load(). Fill with llm_model_load_options_init(), then assign. */
+/** Options of llm_model_load() and its relatives. Fill with llm_model_load_options_init(), then
+ *  assign. */
 typedef struct llm_model_load_options {
     size_t struct_size;
     llm_progress_fn progress; /**< NULL: none */
     void *progress_user;
+    /** 1: f32 weights that lie in the file as they are wanted are mapped, not read: they cost no
+     *  memory of the context, and the first use of a page reads it. The file must not be made
+     *  shorter while the model lives. Default 0. */
+    int32_t map;
+    int32_t reserved; /**< 0 */
 } llm_model_load_options;
 
 /** Fill `options` with the defaults. @param struct_size sizeof(*options). */
 LLM_API llm_status llm_model_load_options_init(llm_model_load_options *options, size_t struct_size);
 
-/** Load a model from a directory with config.json and model.safetensors (or a sharded set with
- *  model.safetensors.index.json), as transformers writes it. f16, bf16 and f64 weights become
- *  f32. Python pickles are never read.
+/** Load a model: a directory with config.json and model.safetensors (or a sharded set with
+ *  model.safetensors.index.json), as transformers writes it; a GGUF file, version 2 or 3, or the
+ *  first of a split set; a directory with one of these; or a checkpoint of llama2.c. All weights
+ *  become f32, also quantized ones; what that takes is compared with the context's memory limit
+ *  before anything is read. Python pickles are never read.
  *  @param out receives the model, NULL on failure; free with llm_model_free().
- *  @param directory path, NUL-terminated. @param options NULL for defaults.
+ *  @param path NUL-terminated. @param options NULL for defaults.
  *  @return LLM_OK, LLM_E_INVALID, LLM_E_IO, LLM_E_FORMAT, LLM_E_SHAPE, LLM_E_RANGE,
  *  LLM_E_UNSUPPORTED, LLM_E_NOMEM, LLM_E_CANCELLED. @threads any. */
-LLM_API llm_status llm_model_load(llm_model **out, llm_context *context, const char *directory,
+LLM_API llm_status llm_model_load(llm_model **out, llm_context *context, const char *path,
                                   const llm_model_load_options *options);
+
+/** The same of a GGUF file in memory, which is only read during the call.
+ *  @param data the file. @param size its bytes. @return as llm_model_load(). @threads any. */
+LLM_API llm_status llm_model_load_memory(llm_model **out, llm_context *context, const void *data,
+                                         size_t size, const llm_model_load_options *options);
+
+/** Fill `buffer` with bytes offset .. offset + size - 1 of a file; 0 for success, anything else is
+ *  an error, which ends the loading with LLM_E_IO. */
+typedef int32_t (*llm_read_fn)(void *user, uint64_t offset, void *buffer, size_t size);
+
+/** The same of a GGUF file behind a function: an archive, a network, an encrypted store.
+ *  @param read called on the calling thread, with ranges inside the file.
+ *  @param size bytes of the file. @return as llm_model_load(). @threads any. */
+LLM_API llm_status llm_model_load_callback(llm_model **out, llm_context *context, llm_read_fn read,
+                                           void *user, uint64_t size,
+                                           const llm_model_load_options *options);
 
 /** Options of llm_model_save(). Fill with llm_model_save_options_init(), then assign. */
 typedef struct llm_model_save_options {
@@ -70,6 +94,9 @@ typedef struct llm_model_save_options {
     void *progress_user;
     int32_t dtype;    /**< of the weights in the file: LLM_F32 (default), LLM_F16, LLM_BF16 */
     int32_t reserved; /**< 0 */
+    /** most bytes of weights in one file; more are written as a sharded set. 0 (default): one
+     *  file */
+    uint64_t shard_bytes;
 } llm_model_save_options;
 
 /** Fill `options` with the defaults. @param struct_size sizeof(*options). */
@@ -83,6 +110,34 @@ LLM_API llm_status llm_model_save_options_init(llm_model_save_options *options, 
  *  LLM_E_CANCELLED. */
 LLM_API llm_status llm_model_save(const llm_model *model, const char *directory,
                                   const llm_model_save_options *options);
+
+/** Options of llm_model_convert(). Fill with llm_model_convert_options_init(), then assign. */
+typedef struct llm_model_convert_options {
+    size_t struct_size;
+    llm_progress_fn progress; /**< NULL: none */
+    void *progress_user;
+    /** of the weights: LLM_F32, LLM_F16, LLM_BF16, and in GGUF files the block types LLM_Q4_0 ...
+     *  LLM_TQ2_0, where rows that do not fill blocks get the nearest type that they fill; vectors,
+     *  norms and tables of positions stay f32. -1 (default): the types they have; blocks become
+     *  f32 in a directory. */
+    int32_t dtype;
+    int32_t skip_tokenizer; /**< 1: leave the tokenizer out; default 0 */
+    uint64_t split_bytes;   /**< most bytes of weights in one file; 0 (default): one file */
+} llm_model_convert_options;
+
+/** Fill `options` with the defaults. @param struct_size sizeof(*options). */
+LLM_API llm_status llm_model_convert_options_init(llm_model_convert_options *options,
+                                                  size_t struct_size);
+
+/** Convert a model between files, tensor by tensor: the memory needed is that of the largest.
+ *  @param from what llm_model_load() reads.
+ *  @param to a name that ends in ".gguf", or a directory, created if missing, for config.json,
+ *  model.safetensors, generation_config.json and the tokenizer's files.
+ *  @param options NULL for defaults.
+ *  @return LLM_OK, what llm_model_load() returns, or LLM_E_UNSUPPORTED naming the field or
+ *  parameter that the other format cannot express. @threads any. */
+LLM_API llm_status llm_model_convert(llm_context *context, const char *from, const char *to,
+                                     const llm_model_convert_options *options);
 
 /** Give up the caller's reference. NULL is allowed. Sessions and trainers made from the model keep
  *  what they need. */
@@ -112,15 +167,32 @@ typedef struct llm_model_info {
 LLM_API llm_status llm_model_get_info(llm_model_info *info, size_t struct_size,
                                       const llm_model *model);
 
-/** Facts about a model directory; reads config.json and the headers of the weight files only.
+/** Facts about what llm_model_load() reads, from the configuration and the headers of the weight
+ *  files only.
  *  @return as llm_model_load(). @threads any. */
 LLM_API llm_status llm_model_info_of(llm_model_info *info, size_t struct_size, llm_context *context,
-                                     const char *directory);
+                                     const char *path);
+
+/** Called for each key of a file's metadata, in their order.
+ *  @param type "u32", "string", "array" ... @param value the value as JSON; of long arrays the
+ *  first entries. @return 0 to go on, anything else to stop. */
+typedef int32_t (*llm_metadata_fn)(void *user, const char *key, const char *type,
+                                   const char *value);
+
+/** The metadata of a GGUF file; of a directory that has none, nothing.
+ *  @return LLM_OK, LLM_E_CANCELLED (`fn` stopped it), or as llm_model_load(). @threads any. */
+LLM_API llm_status llm_model_metadata(llm_context *context, const char *path, llm_metadata_fn fn,
+                                      void *user);
 
 /** The configuration as config.json text, as llm_model_save() writes it, less the type of the
  *  weights.
  *  @return owned by the model, valid as long as it is; "" for NULL. */
 LLM_API const char *llm_model_config(const llm_model *model);
+
+/** generation_config.json of the model, which llm_model_save() writes again: the tokens that end a
+ *  text, settings for sampling. Of a GGUF file the ids that its tokenizer names.
+ *  @return JSON text, owned by the model; "" when there is none, and for NULL. */
+LLM_API const char *llm_model_generation_config(const llm_model *model);
 
 /** Single facts, as in llm_model_info; 0 or "" for NULL. */
 LLM_API const char *llm_model_architecture(const llm_model *model);

@@ -49,6 +49,12 @@ enum {
     LLM_TQ2_0 = 24
 };
 
+/** Name of an element type, "f32" or "q4_k"; "" for a number that is none. */
+LLM_API const char *llm_dtype_name(int32_t dtype);
+
+/** The element type of a name, or -1 (also for NULL). */
+LLM_API int32_t llm_dtype_find(const char *name);
+
 /** Most dimensions a tensor has. */
 #define LLM_MAX_DIMENSIONS 8
 

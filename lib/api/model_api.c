@@ -12,7 +12,6 @@
  */
 
 static const llm_model_new_options default_new = {.struct_size = sizeof default_new};
-static const llm_model_load_options default_load = {.struct_size = sizeof default_load};
 static const llm_model_save_options default_save = {.struct_size = sizeof default_save,
                                                     .dtype = LLM_F32};
 
@@ -20,12 +19,6 @@ llm_status llm_model_new_options_init(llm_model_new_options *options, size_t str
 {
     return options_fill(options, struct_size, &default_new, sizeof default_new,
                         "llm_model_new_options");
-}
-
-llm_status llm_model_load_options_init(llm_model_load_options *options, size_t struct_size)
-{
-    return options_fill(options, struct_size, &default_load, sizeof default_load,
-                        "llm_model_load_options");
 }
 
 llm_status llm_model_save_options_init(llm_model_save_options *options, size_t struct_size)
@@ -50,25 +43,10 @@ llm_status llm_model_new(llm_model **out, llm_context *context, const char *conf
         return status;
     if (options.reserved != 0)
         return status_set(LLM_E_INVALID, "reserved is not 0");
-    status = model_new(out, context, config, config_size, "config", false);
+    status = model_new(out, context, config, config_size, "config", PARAMS_NOW);
     if (!status && !options.uninitialized)
         params_initialize(&(*out)->params, options.seed ? options.seed : context->seed);
     return status;
-}
-
-llm_status llm_model_load(llm_model **out, llm_context *context, const char *directory,
-                          const llm_model_load_options *given)
-{
-    llm_model_load_options options = default_load;
-    llm_status status;
-
-    if (!out)
-        return null_argument("llm_model_load", "out");
-    *out = NULL;
-    if (!context || !directory)
-        return null_argument("llm_model_load", context ? "directory" : "context");
-    status = options_read(&options, sizeof options, given, "llm_model_load_options");
-    return status ? status : model_load(out, context, directory, &options);
 }
 
 llm_status llm_model_save(const llm_model *model, const char *directory,
@@ -110,19 +88,17 @@ llm_status llm_model_get_info(llm_model_info *out, size_t struct_size, const llm
 }
 
 llm_status llm_model_info_of(llm_model_info *out, size_t struct_size, llm_context *context,
-                             const char *directory)
+                             const char *path)
 {
     llm_model_info info;
     llm_status status;
 
-    if (!out || !context || !directory)
-        return null_argument("llm_model_info_of", !out       ? "info"
-                                                  : !context ? "context"
-                                                             : "directory");
+    if (!out || !context || !path)
+        return null_argument("llm_model_info_of", !out ? "info" : !context ? "context" : "path");
     memset(&info, 0, sizeof info);
     status = options_fill(out, struct_size, &info, sizeof info, "llm_model_info");
     if (!status)
-        status = model_describe_directory(&info, context, directory);
+        status = model_describe_path(&info, context, path);
     if (!status)
         status = options_fill(out, struct_size, &info, sizeof info, "llm_model_info");
     return status;
@@ -131,6 +107,11 @@ llm_status llm_model_info_of(llm_model_info *out, size_t struct_size, llm_contex
 const char *llm_model_config(const llm_model *model)
 {
     return model ? model->text.data : "";
+}
+
+const char *llm_model_generation_config(const llm_model *model)
+{
+    return model && model->generation.size ? model->generation.data : "";
 }
 
 const char *llm_model_architecture(const llm_model *model)

@@ -27,6 +27,18 @@ static llm_status check_values(const char *function, const llm_tensor *tensor)
     return LLM_OK;
 }
 
+const char *llm_dtype_name(int32_t dtype)
+{
+    const struct dtype *type = dtype_get(dtype);
+
+    return type ? type->name : "";
+}
+
+int32_t llm_dtype_find(const char *name)
+{
+    return name ? dtype_from_name(name) : -1;
+}
+
 llm_status llm_tensor_new(llm_tensor **out, llm_context *context, int32_t dtype, int32_t dimensions,
                           const int64_t *shape)
 {

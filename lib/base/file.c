@@ -446,6 +446,11 @@ llm_status file_make_directory(struct memory *memory, const char *path)
     return status;
 }
 
+llm_status file_remove(const char *path)
+{
+    return unlink(path) == 0 || errno == ENOENT ? LLM_OK : io_error("remove", path);
+}
+
 bool file_exists(const char *path)
 {
     struct stat info;

@@ -84,6 +84,7 @@ void file_appender_close(struct file_appender *appender); /* zeroed or closed ap
 
 /* Create a directory and its parents; an existing directory is fine. */
 llm_status file_make_directory(struct memory *memory, const char *path);
+llm_status file_remove(const char *path); /* one that does not exist is fine */
 bool file_exists(const char *path);
 bool file_is_directory(const char *path);
 /* Size and time of the last change in nanoseconds since 1970; false when there is no such file. */

@@ -93,7 +93,7 @@ static llm_status read_architecture(llm_model *model)
 }
 
 llm_status model_new(llm_model **out, llm_context *context, const char *config, size_t size,
-                     const char *what, bool shapes_only)
+                     const char *what, enum params_mode mode)
 {
     llm_model *model;
     llm_status status;
@@ -107,7 +107,8 @@ llm_status model_new(llm_model **out, llm_context *context, const char *config, 
     model->context = context_retain(context);
     arena_init(&model->arena, &context->memory);
     text_init(&model->text, &context->memory);
-    params_init(&model->params, context, shapes_only);
+    text_init(&model->generation, &context->memory);
+    params_init(&model->params, context, mode);
     status = json_open(&model->config, config, size, what);
     if (!status) {
         status = read_architecture(model);
@@ -146,6 +147,7 @@ void model_release(llm_model *model)
     text_free(&model->text);
     arena_free(&model->arena);
     json_decref(model->config);
+    text_free(&model->generation);
     memory_release(&context->memory, model);
     context_release(context);
 }

@@ -8,6 +8,7 @@
 #ifndef MODELS_MODEL_H
 #define MODELS_MODEL_H
 
+#include "base/file.h"
 #include "base/json.h"
 #include "graph/cx.h"
 #include "llm/task.h"
@@ -69,8 +70,9 @@ struct llm_model {
     _Atomic int users; /* sessions > 0; -1: a trainer owns it */
     llm_context *context;
     const struct arch *arch;
-    json_t *config;   /* as given, kept for saving */
-    struct text text; /* the same with what saving adds */
+    json_t *config;         /* as given, kept for saving */
+    struct text text;       /* the same with what saving adds */
+    struct text generation; /* generation_config.json, or empty; kept for saving */
     struct arena arena;
     struct params params;
     void *layout; /* the architecture's own struct of tensors and sizes */
@@ -90,9 +92,9 @@ struct llm_model {
 };
 
 /* From config.json text: parameters declared, not initialized. `what` names the text in messages.
- * With `shapes_only` the parameters have no memory: for questions about sizes. */
+ * `mode` says what memory the parameters have; true means shapes alone. */
 llm_status model_new(llm_model **out, llm_context *context, const char *config, size_t size,
-                     const char *what, bool shapes_only);
+                     const char *what, enum params_mode mode);
 llm_model *model_retain(llm_model *model);
 void model_release(llm_model *model);
 
@@ -116,23 +118,33 @@ llm_tensor *model_logits(struct cx *cx, const llm_model *model, llm_tensor *hidd
 llm_tensor *model_loss(struct cx *cx, const llm_model *model, const struct batch *batch,
                        const int32_t *targets, float label_smoothing);
 
-/* Directory with config.json and model.safetensors, as transformers writes and reads it. */
-llm_status model_load(llm_model **out, llm_context *context, const char *directory,
+/* A directory as transformers writes it, a GGUF file or a llama2.c checkpoint. */
+llm_status model_load(llm_model **out, llm_context *context, const char *path,
                       const llm_model_load_options *options);
+/* The same of a GGUF file that is no file; the reader is closed. */
+llm_status model_load_reader(llm_model **out, llm_context *context,
+                             const struct file_reader *reader,
+                             const llm_model_load_options *options);
 /* The values of all parameters; after a failure some are old and some new. */
-llm_status model_load_weights(llm_model *model, const char *directory,
+llm_status model_load_weights(llm_model *model, const char *path,
                               const llm_model_load_options *options);
+/* model_save.c */
 llm_status model_save(const llm_model *model, const char *directory,
                       const llm_model_save_options *options);
+/* model_convert.c */
+llm_status model_convert(llm_context *context, const char *from, const char *to,
+                         const llm_model_convert_options *options);
 
 /* What can be said without weights (model_info.c). */
 void model_describe(llm_model_info *info, const llm_model *model);
-/* The same of a directory, from config.json and the headers of the weight files. */
-llm_status model_describe_directory(llm_model_info *info, llm_context *context,
-                                    const char *directory);
-/* The model of directory/config.json. */
-llm_status model_from_directory(llm_model **out, llm_context *context, const char *directory,
-                                bool shapes_only);
+/* The same of a path, from the configuration and the headers of the weight files. */
+llm_status model_describe_path(llm_model_info *info, llm_context *context, const char *path);
+/* The keys of a file with metadata, in its order. */
+llm_status model_list_metadata(llm_context *context, const char *path, llm_metadata_fn fn,
+                               void *user);
+/* The model of a path, without weights. */
+llm_status model_from_path(llm_model **out, llm_context *context, const char *path,
+                           enum params_mode mode);
 
 /* table of architectures (arch.c) */
 const struct arch *arch_find(const char *model_type); /* NULL: unknown */

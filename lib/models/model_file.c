@@ -1,265 +1,220 @@
 /* SPDX-License-Identifier: MIT
  *
- * Models as directories: config.json and the tensors, read in any format of formats/, written as
- * model.safetensors, the way transformers does both.
+ * Loading models: a configuration, then the weights, read or mapped. What a model needs is known
+ * before any of it is read.
  */
-#include "models/model.h"
-
-#include "formats/safetensors.h"
+#include "models/model_weights.h"
 
 #include <string.h>
 
-llm_status model_from_directory(llm_model **out, llm_context *context, const char *directory,
-                                bool shapes_only)
+llm_status model_from_path(llm_model **out, llm_context *context, const char *path,
+                           enum params_mode mode)
 {
-    char *path = file_join(&context->memory, directory, "config.json");
-    char *config = NULL;
-    llm_status status;
-    size_t size;
+    struct model_input input;
+    llm_status status = model_input_open(&input, context, path);
 
     *out = NULL;
-    if (!path)
-        return LLM_E_NOMEM;
-    status = file_read(&config, &size, &context->memory, path, MODEL_CONFIG_LIMIT);
     if (!status)
-        status = model_new(out, context, config, size, path, shapes_only);
-    memory_release(&context->memory, config);
-    memory_release(&context->memory, path);
+        status = model_input_model(out, &input, mode);
+    model_input_close(&input);
     return status;
 }
 
-/* ---- progress ----------------------------------------------------------------------------------
+/* ---- mapping -----------------------------------------------------------------------------------
  */
 
-struct progress {
-    llm_progress_fn fn;
-    void *user;
-    uint64_t done, total;
+/* The files of a source, each mapped once and for as long as a parameter lies in it. */
+struct mappings {
+    struct storage **list; /* [files]; NULL: not mapped yet */
+    size_t count;
 };
 
-static llm_status tick(void *arg, uint64_t bytes)
+static void unmap(void *user, void *data)
 {
-    struct progress *progress = arg;
+    struct file_map map = {data, (size_t)(uintptr_t)user, data};
 
-    progress->done += bytes;
-    if (!progress->fn)
-        return LLM_OK;
-    if (progress->fn(progress->user, (double)progress->done / (double)progress->total))
-        return status_set(LLM_E_CANCELLED, "stopped by the progress callback");
-    return LLM_OK;
+    file_map_close(&map);
+}
+
+static void mappings_close(struct mappings *mappings, struct memory *memory)
+{
+    for (size_t i = 0; i < mappings->count; i++)
+        storage_release(mappings->list[i]);
+    memory_release(memory, mappings->list);
+}
+
+/* Pages may be written, by training for example: into a copy of the process's own. */
+static llm_status map_file(struct storage **out, llm_context *context, const char *path)
+{
+    struct file_map map;
+    llm_status status = file_map_private(&map, path);
+
+    if (status)
+        return status;
+    status = storage_wrap(out, context, map.mapping, map.size, unmap, (void *)(uintptr_t)map.size);
+    if (status)
+        file_map_close(&map);
+    return status;
+}
+
+static llm_status map_param(struct mappings *mappings, llm_model *model,
+                            const struct weights *weights, size_t index)
+{
+    const struct tensor_entry *entry = weights_entry(weights, index);
+    struct storage **storage = &mappings->list[entry->file];
+    llm_status status = LLM_OK;
+
+    if (!*storage)
+        status = map_file(storage, model->context, weights->source->files[entry->file].path);
+    if (!status && entry->offset + entry->bytes > (*storage)->bytes)
+        status = status_set(LLM_E_FORMAT, "the file became shorter while it was read");
+    if (!status)
+        params_adopt(&model->params, index, *storage, (char *)(*storage)->data + entry->offset);
+    weights->used[entry - weights->source->list] = true;
+    return status;
 }
 
 /* ---- loading -----------------------------------------------------------------------------------
  */
 
-/* The file's tensor of a name, with or without the architecture's prefix. */
-static const struct tensor_entry *find_name(const struct tensor_source *source,
-                                            const llm_model *model, const char *name)
+static bool is_mapped(const struct weights *weights, size_t index,
+                      const llm_model_load_options *options)
 {
-    const char *prefix = model->arch->prefix;
-    const struct tensor_entry *entry = tensor_source_find(source, name);
-    size_t length = prefix ? strlen(prefix) : 0;
-    char full[256];
+    const struct tensor_entry *entry;
 
-    if (entry || !prefix)
-        return entry;
-    if (strncmp(name, prefix, length) == 0)
-        return tensor_source_find(source, name + length);
-    if (length + strlen(name) >= sizeof full)
-        return NULL;
-    memcpy(full, prefix, length);
-    memcpy(full + length, name, strlen(name) + 1);
-    return tensor_source_find(source, full);
+    if (!options || !options->map || !weights_are_plain(weights, index))
+        return false;
+    entry = weights_entry(weights, index);
+    return weights->source->files[entry->file].fd >= 0;
 }
 
-/* The file's tensor for a parameter, under any of its names. */
-static const struct tensor_entry *find_entry(const struct tensor_source *source,
-                                             const llm_model *model, const char *name)
+/* Weights that do not fit are refused before the first is read. */
+static llm_status check_memory(const struct weights *weights, const llm_model *model,
+                               const llm_model_load_options *options)
 {
-    const struct tensor_entry *entry = find_name(source, model, name);
-    char other[256];
+    const struct memory *memory = &model->context->memory;
+    uint64_t used = atomic_load(&((struct memory *)memory)->used);
+    uint64_t machine = memory_physical();
+    uint64_t bytes = 0;
 
-    for (int i = 0; !entry && model->arch->alias; i++) {
-        if (!model->arch->alias(other, sizeof other, name, i))
-            break;
-        entry = find_name(source, model, other);
+    for (size_t i = 0; i < model->params.count; i++) {
+        if (!model->params.list[i].tensor->storage && !is_mapped(weights, i, options))
+            bytes += (uint64_t)tensor_count(model->params.list[i].tensor) * sizeof(float);
     }
-    return entry;
+    if (memory->limit && (used > memory->limit || bytes > memory->limit - used))
+        return status_set(
+            LLM_E_NOMEM, "the weights need %llu bytes as f32; of the limit of %llu, %llu are used",
+            (unsigned long long)bytes, (unsigned long long)memory->limit, (unsigned long long)used);
+    if (machine && bytes > machine)
+        return status_set(LLM_E_NOMEM,
+                          "the weights need %llu bytes as f32, more than the machine's %llu",
+                          (unsigned long long)bytes, (unsigned long long)machine);
+    return LLM_OK;
 }
 
-/* Marks the tensor as used. A parameter that a file may lack and lacks starts fresh. */
-static llm_status load_param(const struct tensor_source *source, const llm_model *model,
-                             size_t index, bool *used, struct progress *progress)
+/* A parameter that a file may lack and lacks starts fresh. */
+static llm_status load_param(struct weights *weights, llm_model *model, size_t index,
+                             struct model_progress *progress)
 {
     const struct param *param = &model->params.list[index];
-    const struct tensor_entry *entry = find_entry(source, model, param->name);
-    llm_tensor view;
+    llm_status status = params_allocate(&model->params, index);
 
-    if (!entry && (param->flags & PARAM_OPTIONAL)) {
+    if (status)
+        return status;
+    if (!weights_entry(weights, index) && (param->flags & PARAM_OPTIONAL)) {
         params_initialize_one(&model->params, index, model->context->seed);
         return LLM_OK;
     }
-    if (!entry)
-        return status_set(LLM_E_FORMAT, "tensor \"%s\" is missing", param->name);
-    used[entry - source->list] = true;
-    params_file_view(&view, param);
-    return tensor_source_load(source, entry, &view, tick, progress);
+    return weights_load(weights, index, param->tensor, progress);
 }
 
-/* Tensors nobody asked for are worth a warning: the file may be another model's. */
-static void report_unused(const struct tensor_source *source, const llm_model *model,
-                          const bool *used, const char *directory)
-{
-    const char *first = NULL;
-    size_t unused = 0;
-
-    for (size_t i = 0; i < source->count; i++) {
-        const char *name = source->list[i].name;
-
-        if (used[i] || (model->arch->ignores && model->arch->ignores(name)))
-            continue;
-        if (!first)
-            first = name;
-        unused++;
-    }
-    if (unused)
-        log_message(model->context, LLM_LOG_WARNING,
-                    "%s: %zu tensors are not part of the model, the first is \"%.200s\"", directory,
-                    unused, first);
-}
-
-static uint64_t total_bytes(const struct tensor_source *source)
-{
-    uint64_t total = 0;
-
-    for (size_t i = 0; i < source->count; i++)
-        total += source->list[i].bytes;
-    return total ? total : 1;
-}
-
-llm_status model_load_weights(llm_model *model, const char *directory,
-                              const llm_model_load_options *options)
+static llm_status load_weights(llm_model *model, const struct tensor_source *source,
+                               const llm_model_load_options *options)
 {
     struct memory *memory = &model->context->memory;
-    struct tensor_source *source = NULL;
-    struct progress progress = {0};
-    bool *used = NULL;
-    llm_status status = tensor_source_open(&source, memory, directory);
+    struct model_progress progress = {0};
+    struct mappings mappings = {0};
+    struct weights weights;
+    llm_status status = weights_open(&weights, model, source);
 
     if (status)
         goto done;
-    used = memory_alloc_zeroed(memory, source->count + 1, sizeof *used);
-    if (!used) {
-        status = LLM_E_NOMEM;
-        goto done;
-    }
+    mappings.list = memory_alloc_zeroed(memory, source->file_count, sizeof *mappings.list);
+    mappings.count = mappings.list ? source->file_count : 0;
+    status = mappings.list ? check_memory(&weights, model, options) : LLM_E_NOMEM;
     progress.fn = options ? options->progress : NULL;
     progress.user = options ? options->progress_user : NULL;
-    progress.total = total_bytes(source);
-    for (size_t i = 0; i < model->params.count && !status; i++)
-        status = load_param(source, model, i, used, &progress);
-    if (status == LLM_OK)
-        report_unused(source, model, used, directory);
-    else if (status != LLM_E_CANCELLED)
-        status_prefix(status, "%s", directory);
+    for (size_t i = 0; i < source->count; i++)
+        progress.total += source->list[i].bytes;
+    for (size_t i = 0; i < model->params.count && !status; i++) {
+        if (is_mapped(&weights, i, options))
+            status = map_param(&mappings, model, &weights, i);
+        else
+            status = load_param(&weights, model, i, &progress);
+    }
+    if (!status)
+        weights_report_unused(&weights);
 done:
-    memory_release(memory, used);
+    mappings_close(&mappings, memory);
+    weights_close(&weights);
+    if (status && status != LLM_E_CANCELLED)
+        status_prefix(status, "%s", source->files[0].path);
+    return status;
+}
+
+llm_status model_load_weights(llm_model *model, const char *path,
+                              const llm_model_load_options *options)
+{
+    struct tensor_source *source;
+    llm_status status = tensor_source_open(&source, &model->context->memory, path);
+
+    if (!status)
+        status = load_weights(model, source, options);
     tensor_source_close(source);
     return status;
 }
 
-llm_status model_load(llm_model **out, llm_context *context, const char *directory,
-                      const llm_model_load_options *options)
+static llm_status load_input(llm_model **out, struct model_input *input,
+                             const llm_model_load_options *options)
 {
     llm_model *model = NULL;
-    llm_status status;
+    llm_status status = model_input_model(&model, input, PARAMS_LATER);
 
     *out = NULL;
-    status = model_from_directory(&model, context, directory, false);
     if (!status)
-        status = model_load_weights(model, directory, options);
-    if (status) {
+        status = model_input_source(input);
+    if (!status)
+        status = load_weights(model, input->source, options);
+    if (status)
         model_release(model);
-        return status;
-    }
-    *out = model;
-    return LLM_OK;
-}
-
-/* ---- saving ------------------------------------------------------------------------------------
- */
-
-/* model->text with the type of the weights, which only the saver knows, as its last field. */
-static llm_status save_config(const llm_model *model, const char *path, int32_t dtype)
-{
-    const char *type = dtype == LLM_BF16 ? "bfloat16" : dtype == LLM_F16 ? "float16" : "float32";
-    struct memory *memory = &model->context->memory;
-    json_t *config = NULL;
-    struct text text;
-    llm_status status;
-
-    text_init(&text, memory);
-    status = json_open(&config, model->text.data, model->text.size, path);
-    /* Readers before and after transformers 4.56 look under different names. */
-    if (!status && (json_object_set_new(config, "torch_dtype", json_string(type)) ||
-                    json_object_set_new(config, "dtype", json_string(type))))
-        status = status_set(LLM_E_NOMEM, "out of memory");
-    if (!status)
-        status = json_write(&text, config);
-    text_append_z(&text, "\n");
-    if (!status && text.failed)
-        status = LLM_E_NOMEM;
-    if (!status)
-        status = file_write(memory, path, text.data, text.size);
-    json_decref(config);
-    text_free(&text);
+    else
+        *out = model;
     return status;
 }
 
-static llm_status save_weights(const llm_model *model, const char *path,
-                               const llm_model_save_options *options)
+llm_status model_load(llm_model **out, llm_context *context, const char *path,
+                      const llm_model_load_options *options)
 {
-    struct memory *memory = &model->context->memory;
-    size_t count = model->params.count;
-    struct safetensors_item *items = memory_alloc_zeroed(memory, count, sizeof *items);
-    llm_tensor *views = memory_alloc_zeroed(memory, count, sizeof *views);
-    struct progress progress = {options->progress, options->progress_user, 0, 1};
-    llm_status status = LLM_E_NOMEM;
+    struct model_input input;
+    llm_status status = model_input_open(&input, context, path);
 
-    if (!items || !views)
-        goto done;
-    for (size_t i = 0; i < count; i++) {
-        params_file_view(&views[i], &model->params.list[i]);
-        items[i].name = model->params.list[i].name;
-        items[i].tensor = &views[i];
-        items[i].dtype = options->dtype;
-        progress.total +=
-            (uint64_t)(tensor_count(&views[i]) * dtype_get(options->dtype)->block_bytes);
-    }
-    status = safetensors_write(memory, path, items, count, tick, &progress);
-done:
-    memory_release(memory, items);
-    memory_release(memory, views);
+    *out = NULL;
+    if (!status)
+        status = load_input(out, &input, options);
+    model_input_close(&input);
     return status;
 }
 
-/* The weights come first: a reader that finds the new configuration finds the new weights. */
-llm_status model_save(const llm_model *model, const char *directory,
-                      const llm_model_save_options *options)
+llm_status model_load_reader(llm_model **out, llm_context *context,
+                             const struct file_reader *reader,
+                             const llm_model_load_options *options)
 {
-    struct memory *memory = &model->context->memory;
-    char *config = file_join(memory, directory, "config.json");
-    char *weights = file_join(memory, directory, "model.safetensors");
-    llm_status status = LLM_E_NOMEM;
+    struct model_input input;
+    llm_status status = model_input_over(&input, context, reader);
 
-    if (config && weights) {
-        status = file_make_directory(memory, directory);
-        if (!status)
-            status = save_weights(model, weights, options);
-        if (!status)
-            status = save_config(model, config, options->dtype);
-    }
-    memory_release(memory, config);
-    memory_release(memory, weights);
+    *out = NULL;
+    if (!status)
+        status = load_input(out, &input, options);
+    model_input_close(&input);
     return status;
 }

@@ -2,9 +2,7 @@
  *
  * Facts about a model, of a loaded one and of a directory whose weights stay on disk.
  */
-#include "models/model.h"
-
-#include "formats/tensor_source.h"
+#include "models/model_weights.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -54,20 +52,90 @@ static void describe_types(llm_model_info *info, const struct tensor_source *sou
     info->file_bytes = bytes;
 }
 
-llm_status model_describe_directory(llm_model_info *info, llm_context *context,
-                                    const char *directory)
+llm_status model_describe_path(llm_model_info *info, llm_context *context, const char *path)
 {
-    struct tensor_source *source = NULL;
+    struct model_input input;
     llm_model *model = NULL;
-    llm_status status = model_from_directory(&model, context, directory, true);
+    llm_status status = model_input_open(&input, context, path);
 
     if (!status)
-        status = tensor_source_open(&source, &context->memory, directory);
+        status = model_input_model(&model, &input, PARAMS_SHAPES_ONLY);
+    if (!status)
+        status = model_input_source(&input);
     if (!status) {
         model_describe(info, model);
-        describe_types(info, source);
+        describe_types(info, input.source);
+    }
+    model_release(model);
+    model_input_close(&input);
+    return status;
+}
+
+/* ---- metadata ----------------------------------------------------------------------------------
+ */
+
+enum { LISTED = 8 /* entries of an array that are shown */ };
+
+static void append_number(struct text *text, const struct gguf_value *value)
+{
+    if (value->type == GGUF_F32 || value->type == GGUF_F64)
+        text_append_double(text, value->real);
+    else if (value->type == GGUF_BOOL)
+        text_append_z(text, value->bits ? "true" : "false");
+    else if (value->type == GGUF_U64)
+        text_printf(text, "%llu", (unsigned long long)value->bits);
+    else
+        text_printf(text, "%lld", (long long)value->bits);
+}
+
+static void append_item(struct text *text, const struct gguf_value *array, uint64_t i)
+{
+    const struct gguf_text *texts = array->items;
+
+    if (array->element == GGUF_STRING)
+        text_append_json(text, texts[i].data, texts[i].size);
+    else if (array->element == GGUF_F32 || array->element == GGUF_F64)
+        text_append_double(text, gguf_item_double(array, i));
+    else
+        text_printf(text, "%lld", (long long)gguf_item_i64(array, i));
+}
+
+static void append_value(struct text *text, const struct gguf_value *value)
+{
+    if (value->type == GGUF_STRING) {
+        text_append_json(text, value->text.data, value->text.size);
+    } else if (value->type == GGUF_ARRAY) {
+        text_append_z(text, "[");
+        for (uint64_t i = 0; i < value->count && i < LISTED; i++) {
+            text_append_z(text, i ? ", " : "");
+            append_item(text, value, i);
+        }
+        if (value->count > LISTED)
+            text_printf(text, ", ... %llu in all", (unsigned long long)value->count);
+        text_append_z(text, "]");
+    } else {
+        append_number(text, value);
+    }
+}
+
+llm_status model_list_metadata(llm_context *context, const char *path, llm_metadata_fn fn,
+                               void *user)
+{
+    struct tensor_source *source;
+    llm_status status = tensor_source_open(&source, &context->memory, path);
+    const struct gguf *gguf = status ? NULL : source->metadata;
+
+    for (size_t i = 0; gguf && i < gguf->keys.count && !status; i++) {
+        struct text text;
+
+        text_init(&text, &context->memory);
+        append_value(&text, &gguf->list[i]);
+        if (text.failed)
+            status = LLM_E_NOMEM;
+        else if (fn(user, gguf->keys.entries[i].key, gguf_type_name(gguf->list[i].type), text.data))
+            status = status_set(LLM_E_CANCELLED, "stopped by the callback");
+        text_free(&text);
     }
     tensor_source_close(source);
-    model_release(model);
     return status;
 }

@@ -10,11 +10,11 @@
 #include <stdio.h>
 #include <string.h>
 
-void params_init(struct params *params, llm_context *context, bool shapes_only)
+void params_init(struct params *params, llm_context *context, enum params_mode mode)
 {
     memset(params, 0, sizeof *params);
     params->context = context;
-    params->shapes_only = shapes_only;
+    params->mode = mode;
     arena_init(&params->arena, &context->memory);
     map_init(&params->names, &context->memory);
 }
@@ -23,7 +23,7 @@ void params_free(struct params *params)
 {
     if (!params->context)
         return;
-    for (size_t i = 0; i < params->count && !params->shapes_only; i++)
+    for (size_t i = 0; i < params->count && params->mode != PARAMS_SHAPES_ONLY; i++)
         tensor_release(params->list[i].tensor);
     memory_release(&params->context->memory, params->list);
     map_free(&params->names);
@@ -51,7 +51,7 @@ static llm_status check_total(struct params *params, const struct param_spec *sp
     if (!checked_add_i64(params->elements, count, &params->elements) ||
         !checked_mul_i64(params->elements, (int64_t)sizeof(float), &bytes))
         return status_set(LLM_E_RANGE, "the model has too many parameters");
-    if (!params->shapes_only && machine && (uint64_t)bytes > machine)
+    if (params->mode == PARAMS_NOW && machine && (uint64_t)bytes > machine)
         return status_set(LLM_E_NOMEM, "the model needs more memory than the machine's %llu bytes",
                           (unsigned long long)machine);
     return LLM_OK;
@@ -60,7 +60,9 @@ static llm_status check_total(struct params *params, const struct param_spec *sp
 static llm_status make_tensor(llm_tensor **out, struct params *params,
                               const struct param_spec *spec)
 {
-    if (!params->shapes_only)
+    if (params->mode == PARAMS_LATER)
+        return tensor_new_empty(out, params->context, LLM_F32, spec->dimensions, spec->shape);
+    if (params->mode == PARAMS_NOW)
         return tensor_new(out, params->context, LLM_F32, spec->dimensions, spec->shape);
     *out = arena_alloc(&params->arena, sizeof **out);
     if (!*out)
@@ -117,7 +119,7 @@ llm_tensor *params_declare(struct params *params, const struct param_spec *spec,
     if (!status) {
         param.tensor->requires_grad = true;
         status = append(params, &param);
-        if (status && !params->shapes_only)
+        if (status && params->mode != PARAMS_SHAPES_ONLY)
             tensor_release(param.tensor);
     }
     return status ? fail(params, status_prefix(status, "%s", name)) : param.tensor;
@@ -128,6 +130,29 @@ struct param *params_find(const struct params *params, const char *name)
     const struct map_entry *entry = map_find(&params->names, name, strlen(name));
 
     return entry ? &params->list[entry->value] : NULL;
+}
+
+llm_status params_allocate(struct params *params, size_t index)
+{
+    llm_tensor *tensor = params->list[index].tensor;
+    llm_status status;
+
+    if (tensor->storage)
+        return LLM_OK;
+    status = storage_new(&tensor->storage, params->context,
+                         (size_t)tensor_count(tensor) * sizeof(float));
+    if (!status)
+        tensor->data = tensor->storage->data;
+    return status;
+}
+
+void params_adopt(struct params *params, size_t index, struct storage *storage, void *data)
+{
+    llm_tensor *tensor = params->list[index].tensor;
+
+    storage_release(tensor->storage);
+    tensor->storage = storage_retain(storage);
+    tensor->data = data;
 }
 
 void params_file_view(llm_tensor *view, const struct param *param)
@@ -173,7 +198,7 @@ void params_initialize_one(const struct params *params, size_t index, uint64_t s
 {
     struct fill_job job = {.param = &params->list[index], .seed = seed, .stream = index};
 
-    if (params->shapes_only)
+    if (params->mode == PARAMS_SHAPES_ONLY)
         return;
     job.values = tensor_f32(job.param->tensor);
     job.count = tensor_count(job.param->tensor);

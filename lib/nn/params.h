@@ -28,6 +28,13 @@ struct param {
     float deviation; /* of PARAM_INIT_NORMAL */
 };
 
+/* What is behind the tensors. */
+enum params_mode {
+    PARAMS_NOW,         /* memory */
+    PARAMS_SHAPES_ONLY, /* nothing: for questions about sizes */
+    PARAMS_LATER        /* params_allocate() or params_adopt(), one by one, before they are used */
+};
+
 struct params {
     llm_context *context;
     struct arena arena; /* names */
@@ -36,11 +43,11 @@ struct params {
     size_t count;
     size_t capacity;
     llm_status status; /* sticky, so that declarations read as a list */
-    bool shapes_only;  /* no memory behind the tensors: for questions about sizes */
+    int32_t mode;      /* enum params_mode */
     int64_t elements;  /* of all of them */
 };
 
-void params_init(struct params *params, llm_context *context, bool shapes_only);
+void params_init(struct params *params, llm_context *context, enum params_mode mode);
 void params_free(struct params *params);
 
 /* What a declaration says beside its name; .shape holds .dimensions sizes. */
@@ -64,6 +71,11 @@ struct param *params_find(const struct params *params, const char *name); /* or 
  * not change the others. */
 void params_initialize(struct params *params, uint64_t seed);
 void params_initialize_one(const struct params *params, size_t index, uint64_t seed);
+
+/* PARAMS_LATER: memory of its own for parameter `index`, unless it has some; or `data` in a storage
+ * that others share, for example a mapped file. */
+llm_status params_allocate(struct params *params, size_t index);
+void params_adopt(struct params *params, size_t index, struct storage *storage, void *data);
 
 /* The tensor as files store it: itself, or for PARAM_TRANSPOSED its transpose as a view. Fills
  * `view`, which borrows everything. */

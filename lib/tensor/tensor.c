@@ -161,6 +161,24 @@ llm_status tensor_new_zeroed(llm_tensor **out, llm_context *context, int32_t dty
     return status;
 }
 
+llm_status tensor_new_empty(llm_tensor **out, llm_context *context, int32_t dtype,
+                            int32_t dimensions, const int64_t *shape)
+{
+    llm_tensor *tensor;
+    llm_status status = alloc_header(&tensor, context);
+
+    *out = NULL;
+    if (status)
+        return status;
+    status = tensor_set_shape(tensor, dtype, dimensions, shape, NULL);
+    if (status) {
+        tensor_release(tensor);
+        return status;
+    }
+    *out = tensor;
+    return LLM_OK;
+}
+
 llm_status tensor_over(llm_tensor **out, struct storage *storage, void *data, int32_t dtype,
                        int32_t dimensions, const int64_t *shape)
 {

@@ -38,6 +38,9 @@ llm_status tensor_new(llm_tensor **out, llm_context *context, int32_t dtype, int
                       const int64_t *shape);
 llm_status tensor_new_zeroed(llm_tensor **out, llm_context *context, int32_t dtype,
                              int32_t dimensions, const int64_t *shape);
+/* Without values: storage and data are NULL until somebody sets them. */
+llm_status tensor_new_empty(llm_tensor **out, llm_context *context, int32_t dtype,
+                            int32_t dimensions, const int64_t *shape);
 /* Over an existing storage, of which a reference is taken; `data` points into it. */
 llm_status tensor_over(llm_tensor **out, struct storage *storage, void *data, int32_t dtype,
                        int32_t dimensions, const int64_t *shape);

@@ -326,7 +326,7 @@ static llm_status check_same_model(const llm_trainer *trainer, const char *direc
 {
     const struct params *mine = &trainer->model->params;
     llm_model *other = NULL;
-    llm_status status = model_from_directory(&other, trainer->context, directory, true);
+    llm_status status = model_from_path(&other, trainer->context, directory, PARAMS_SHAPES_ONLY);
 
     if (status)
         return status;

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Tokenizers in GGUF files: the keys "tokenizer.ggml.*" and the flat arrays of
+ * tokenizer/vocabulary_arrays.h.
+ */
+#ifndef MODELS_GGUF_VOCABULARY_H
+#define MODELS_GGUF_VOCABULARY_H
+
+#include "formats/gguf.h"
+#include "tokenizer/tokenizer.h"
+
+/* LLM_E_FORMAT when the file holds none. */
+llm_status gguf_to_tokenizer(llm_tokenizer **out, llm_context *context, const struct gguf *gguf);
+llm_status gguf_from_tokenizer(struct gguf *gguf, const llm_tokenizer *tokenizer);
+
+/* Any tokenizer file, or one inside a GGUF file or a directory with one. */
+llm_status tokenizer_of_path(llm_tokenizer **out, llm_context *context, const char *path);
+
+#endif

@@ -1,0 +1,136 @@
+#!/usr/bin/env python3
+"""GGUF files that libllm writes, read by llama.cpp, run by hand: logits and perplexity of the same
+ids here and there, and the tensors after a conversion back.
+
+Usage: LIBLLM=build/lib/libllm.so compare_llamacpp.py [--type f32] [VARIANT... | FILE.gguf...]
+Needs torch, transformers, llama-cpp-python, numpy, safetensors. Exits with 1 when a perplexity
+differs by more than 0.1 % (block types: llama.cpp rounds activations to 8 bits too, 2 %).
+"""
+import argparse
+import ctypes
+import pathlib
+import sys
+import tempfile
+
+import llama_cpp
+import numpy as np
+import torch
+from safetensors.numpy import load_file
+
+here = pathlib.Path(__file__).resolve().parent
+sys.path[:0] = [str(here), str(here.parents[1] / "examples" / "python")]
+import libllm  # noqa: E402
+from decoder_variants import VARIANTS, make_model  # noqa: E402
+
+TOKENS, VOCABULARY = 96, 512
+SIZES = dict(vocab_size=VOCABULARY, hidden_size=256, intermediate_size=512, num_hidden_layers=4,
+             max_position_embeddings=256)
+
+
+class ConvertOptions(ctypes.Structure):
+    _fields_ = [("struct_size", ctypes.c_size_t), ("progress", ctypes.c_void_p),
+                ("progress_user", ctypes.c_void_p), ("dtype", ctypes.c_int32),
+                ("skip_tokenizer", ctypes.c_int32), ("split_bytes", ctypes.c_uint64)]
+
+
+def convert(source, target, kind=None):
+    options = ConvertOptions()
+    library = libllm._lib
+    libllm._check(library.llm_model_convert_options_init(ctypes.byref(options),
+                                                         ctypes.c_size_t(ctypes.sizeof(options))))
+    options.skip_tokenizer = 1
+    if kind:
+        options.dtype = library.llm_dtype_find(kind.encode())
+    context = libllm.Context.default()
+    libllm._check(library.llm_model_convert(context, str(source).encode(), str(target).encode(),
+                                            ctypes.byref(options)))
+
+
+def perplexity(logits, ids):
+    rows = logits[:-1].astype(np.float64)
+    peak = rows.max(axis=1)
+    total = np.log(np.exp(rows - peak[:, None]).sum(axis=1)) + peak
+    return float(np.exp(np.mean(total - rows[np.arange(len(ids) - 1), ids[1:]])))
+
+
+def theirs(path, ids):
+    model = llama_cpp.Llama(str(path), n_ctx=256, n_batch=256, n_ubatch=256, n_threads=1, logits_all=True,
+                            verbose=False)
+    model.eval(ids)
+    logits = np.array(model.scores[: len(ids)])
+    model.close()
+    return logits
+
+
+def compare_file(path, label, tolerance):
+    mine = libllm.Model.load(str(path))
+    vocabulary = libllm._lib.llm_model_vocabulary
+    vocabulary.restype = ctypes.c_int64
+    ids = np.random.default_rng(5).integers(3, int(vocabulary(mine)), TOKENS).tolist()
+    a = np.array(mine.logits(ids)).reshape(len(ids), -1)
+    b = theirs(path, ids)
+    mine_perplexity, their_perplexity = perplexity(a, ids), perplexity(b, ids)
+    relative = abs(mine_perplexity / their_perplexity - 1)
+    worst = np.abs(a - b).max() / np.abs(b).max()
+    print(f"{label:16} perplexity {mine_perplexity:10.3f} here, {their_perplexity:10.3f} there "
+          f"({100 * relative:.4f} %), logits differ by {worst:.2e} of the largest")
+    return relative <= tolerance
+
+
+def same_tensors(first, second):
+    a, b = load_file(first / "model.safetensors"), load_file(second / "model.safetensors")
+    prefix = "transformer."
+    worst = 0.0
+    for name, values in a.items():
+        other = b.get(name, b.get(prefix + name))
+        if other is None and name == "lm_head.weight":
+            continue
+        if other is None or other.shape != values.shape:
+            print("   ", name, "is missing" if other is None else "has another shape")
+            return False
+        worst = max(worst, float(np.abs(values - other).max()))
+    if worst:
+        print(f"    tensors come back {worst:.1e} off")
+    return worst < 1e-6  # norms of Gemma, stored plus one
+
+
+def compare_variant(name, kind, tolerance):
+    if name == "gpt2":
+        from transformers import GPT2Config, GPT2LMHeadModel
+        torch.manual_seed(1)
+        model = GPT2LMHeadModel(GPT2Config(vocab_size=VOCABULARY, n_embd=256, n_layer=4, n_head=4,
+                                           n_positions=256, initializer_range=0.05)).eval()
+    else:
+        model = make_model(name, deviation=0.05, **SIZES)
+    with tempfile.TemporaryDirectory() as folder:
+        folder = pathlib.Path(folder)
+        model.float().save_pretrained(folder / "a")
+        try:
+            convert(folder / "a", folder / "b.gguf", kind)
+            convert(folder / "b.gguf", folder / "c", "f32")
+        except libllm.Error as error:
+            print(f"{name:16} {error}")
+            return False
+        fits = compare_file(folder / "b.gguf", name, tolerance)
+        return fits and (kind not in (None, "f32") or same_tensors(folder / "a", folder / "c"))
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--type", default=None)
+    parser.add_argument("models", nargs="*")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    plain = arguments.type in (None, "f32", "f16", "bf16")
+    tolerance = 1e-3 if plain else 2e-2
+    good = True
+    for name in arguments.models or ["gpt2", *VARIANTS]:
+        if name.endswith(".gguf"):
+            good = compare_file(pathlib.Path(name), pathlib.Path(name).name, tolerance) and good
+        else:
+            good = compare_variant(name, arguments.type, tolerance) and good
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
