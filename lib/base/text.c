@@ -9,6 +9,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+bool text_ends_with(const char *text, const char *end)
+{
+    size_t length = strlen(text);
+    size_t tail = strlen(end);
+
+    return length >= tail && strcmp(text + length - tail, end) == 0;
+}
+
 void text_init(struct text *text, struct memory *memory)
 {
     memset(text, 0, sizeof *text);

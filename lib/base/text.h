@@ -27,6 +27,8 @@ void text_append_json(struct text *text, const char *bytes, size_t size); /* quo
 /* Shortest decimal text that reads back as the same double; "null" for NaN and infinities. */
 void text_append_double(struct text *text, double value);
 
+bool text_ends_with(const char *text, const char *end);
+
 /* Parse all of [text, text+size) as a decimal number; false when it is not one or out of range. */
 bool text_parse_double(const char *text, size_t size, double *out);
 bool text_parse_i64(const char *text, size_t size, int64_t *out);

@@ -13,7 +13,6 @@
 #include "nn/stack.h"
 
 #include <math.h>
-#include <stdio.h>
 #include <string.h>
 
 struct decoder_block {
@@ -175,23 +174,12 @@ llm_status decoder_read_layer_types(bool *local, int32_t layers, const json_t *j
 /* ---- parameters --------------------------------------------------------------------------------
  */
 
-struct name {
-    char text[128];
-};
-
-static struct name name(const char *format, int32_t layer)
-{
-    struct name name;
-
-    (void)snprintf(name.text, sizeof name.text, format, layer);
-    return name;
-}
-
 static void declare_linear(struct linear *linear, struct params *params,
                            const struct linear_spec *spec, const char *format,
                            const char *gguf_format, int32_t layer)
 {
-    linear_declare(linear, params, spec, name(format, layer).text, name(gguf_format, layer).text);
+    linear_declare(linear, params, spec, layer_name(format, layer).text,
+                   layer_name(gguf_format, layer).text);
 }
 
 static void declare_norm(struct rms_norm *norm, struct params *params,
@@ -200,7 +188,8 @@ static void declare_norm(struct rms_norm *norm, struct params *params,
 {
     struct rms_norm_spec spec = {width, config->epsilon, config->norm_offset};
 
-    rms_norm_declare(norm, params, &spec, name(format, layer).text, name(gguf_format, layer).text);
+    rms_norm_declare(norm, params, &spec, layer_name(format, layer).text,
+                     layer_name(gguf_format, layer).text);
 }
 
 /* What is added to the residual stream starts smaller, by the number of such additions. */
@@ -394,16 +383,8 @@ llm_status decoder_create(llm_model *model, const struct decoder_config *config)
     return declare(model, decoder, config);
 }
 
-static bool ends_with(const char *text, const char *end)
-{
-    size_t length = strlen(text);
-    size_t tail = strlen(end);
-
-    return length >= tail && strcmp(text + length - tail, end) == 0;
-}
-
 /* Tables that old files carry, and a second copy of tied weights. */
 bool decoder_ignores(const char *name)
 {
-    return ends_with(name, ".rotary_emb.inv_freq") || strcmp(name, "lm_head.weight") == 0;
+    return text_ends_with(name, ".rotary_emb.inv_freq") || strcmp(name, "lm_head.weight") == 0;
 }

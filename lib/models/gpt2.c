@@ -13,9 +13,9 @@
 #include "nn/attention_layer.h"
 #include "nn/layer_norm.h"
 #include "nn/linear.h"
+#include "nn/stack.h"
 
 #include <math.h>
-#include <stdio.h>
 #include <string.h>
 
 struct gpt2_block {
@@ -39,27 +39,10 @@ struct gpt2 {
 /* ---- forward -----------------------------------------------------------------------------------
  */
 
-struct block_call {
-    const struct gpt2 *gpt2;
-    const struct batch *batch;
-    int32_t layer;
-};
-
-/* x + dropout(y); y's values are of no use afterwards. */
-static llm_tensor *residual(struct cx *cx, llm_tensor *x, llm_tensor *y, float dropout)
-{
-    llm_tensor *dropped = op_dropout(cx, y, dropout);
-    llm_tensor *sum = op_add(cx, x, dropped);
-
-    cx_release(cx, dropped);
-    cx_release(cx, y);
-    return sum;
-}
-
 static llm_tensor *block(struct cx *cx, void *arg, llm_tensor *x /* [N, D] */)
 {
     const struct block_call *call = arg;
-    const struct gpt2 *gpt2 = call->gpt2;
+    const struct gpt2 *gpt2 = call->layout;
     const struct gpt2_block *layer = &gpt2->blocks[call->layer];
     int64_t width = x ? tensor_last(x) : 0;
     llm_tensor *normed, *qkv, *attended, *up, *active;
@@ -70,13 +53,13 @@ static llm_tensor *block(struct cx *cx, void *arg, llm_tensor *x /* [N, D] */)
     attended = attention_forward(
         cx, &layer->attention, call->batch, call->layer, op_slice(cx, qkv, 1, 0, width, 1),
         op_slice(cx, qkv, 1, width, 2 * width, 1), op_slice(cx, qkv, 1, 2 * width, 3 * width, 1));
-    x = residual(cx, x, linear_forward(cx, &layer->output, attended), gpt2->residual_dropout);
+    x = residual_add(cx, x, linear_forward(cx, &layer->output, attended), gpt2->residual_dropout);
 
     normed = layer_norm_forward(cx, &layer->norm_2, x);
     up = linear_forward(cx, &layer->up, normed); /* [N, F] */
     cx_release(cx, normed);
     active = gpt2->activation(cx, up);
-    x = residual(cx, x, linear_forward(cx, &layer->down, active), gpt2->residual_dropout);
+    x = residual_add(cx, x, linear_forward(cx, &layer->down, active), gpt2->residual_dropout);
     cx_release(cx, active);
     return x;
 }
@@ -84,27 +67,14 @@ static llm_tensor *block(struct cx *cx, void *arg, llm_tensor *x /* [N, D] */)
 static llm_tensor *hidden(struct cx *cx, const llm_model *model, const struct batch *batch)
 {
     const struct gpt2 *gpt2 = model->layout;
-    struct block_call *calls;
-    struct batch *kept;
-    llm_tensor *tokens, *positions, *x;
+    llm_tensor *tokens = op_embedding(cx, gpt2->tokens, batch->ids, batch->tokens);
+    llm_tensor *positions = op_embedding(cx, gpt2->positions, batch->positions, batch->tokens);
+    llm_tensor *x = op_add(cx, tokens, positions); /* [N, D] */
 
-    /* Checkpointed blocks run again in the backward pass: what they are given lives as long as cx.
-     */
-    calls = arena_alloc(&cx->arena, sizeof *calls * (size_t)model->layers);
-    kept = arena_alloc(&cx->arena, sizeof *kept);
-    if (!calls || !kept)
-        return cx_adopt(cx, LLM_E_NOMEM);
-    *kept = *batch;
-    tokens = op_embedding(cx, gpt2->tokens, batch->ids, batch->tokens);
-    positions = op_embedding(cx, gpt2->positions, batch->positions, batch->tokens);
-    x = op_add(cx, tokens, positions);
     cx_release(cx, tokens);
     cx_release(cx, positions);
     x = op_dropout(cx, x, gpt2->embedding_dropout);
-    for (int32_t i = 0; i < model->layers; i++) {
-        calls[i] = (struct block_call){gpt2, kept, i};
-        x = cx_segment(cx, block, &calls[i], x);
-    }
+    x = stack_forward(cx, block, gpt2, model->layers, batch, x);
     return layer_norm_forward(cx, &gpt2->final_norm, x);
 }
 
@@ -213,23 +183,12 @@ static llm_status read_config(struct config *config, const json_t *json)
 /* ---- parameters --------------------------------------------------------------------------------
  */
 
-struct name {
-    char text[128];
-};
-
-static struct name name(const char *format, int32_t layer)
-{
-    struct name name;
-
-    (void)snprintf(name.text, sizeof name.text, format, layer);
-    return name;
-}
-
 static void declare_linear(struct linear *linear, struct params *params,
                            const struct linear_spec *spec, const char *format,
                            const char *gguf_format, int32_t layer)
 {
-    linear_declare(linear, params, spec, name(format, layer).text, name(gguf_format, layer).text);
+    linear_declare(linear, params, spec, layer_name(format, layer).text,
+                   layer_name(gguf_format, layer).text);
 }
 
 /* Conv1D weights lie transposed in files. What is added to the residual stream starts smaller, by
@@ -250,12 +209,14 @@ static void declare_block(struct gpt2_block *block, struct params *params,
     struct attention *attention = &block->attention;
 
     layer_norm_declare(&block->norm_1, params, config->dim, config->bias, epsilon,
-                       name("transformer.h.%d.ln_1", i).text, name("blk.%d.attn_norm", i).text);
+                       layer_name("transformer.h.%d.ln_1", i).text,
+                       layer_name("blk.%d.attn_norm", i).text);
     declare_linear(&block->qkv, params, &qkv, "transformer.h.%d.attn.c_attn", "blk.%d.attn_qkv", i);
     declare_linear(&block->output, params, &output, "transformer.h.%d.attn.c_proj",
                    "blk.%d.attn_output", i);
     layer_norm_declare(&block->norm_2, params, config->dim, config->bias, epsilon,
-                       name("transformer.h.%d.ln_2", i).text, name("blk.%d.ffn_norm", i).text);
+                       layer_name("transformer.h.%d.ln_2", i).text,
+                       layer_name("blk.%d.ffn_norm", i).text);
     declare_linear(&block->up, params, &up, "transformer.h.%d.mlp.c_fc", "blk.%d.ffn_up", i);
     declare_linear(&block->down, params, &down, "transformer.h.%d.mlp.c_proj", "blk.%d.ffn_down",
                    i);
@@ -321,18 +282,10 @@ static llm_status create(llm_model *model)
     return model->params.status;
 }
 
-static bool ends_with(const char *text, const char *end)
-{
-    size_t length = strlen(text);
-    size_t tail = strlen(end);
-
-    return length >= tail && strcmp(text + length - tail, end) == 0;
-}
-
 /* Causal masks that old files carry, and a second copy of tied weights. */
 static bool ignores(const char *tensor)
 {
-    return ends_with(tensor, ".attn.bias") || ends_with(tensor, ".attn.masked_bias") ||
+    return text_ends_with(tensor, ".attn.bias") || text_ends_with(tensor, ".attn.masked_bias") ||
            strcmp(tensor, "lm_head.weight") == 0;
 }
 

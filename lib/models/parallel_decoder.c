@@ -12,7 +12,6 @@
 #include "nn/stack.h"
 
 #include <math.h>
-#include <stdio.h>
 #include <string.h>
 
 struct parallel_block {
@@ -109,36 +108,20 @@ static llm_status check(struct parallel_config *config)
 /* ---- parameters --------------------------------------------------------------------------------
  */
 
-struct names {
-    char file[128], gguf[128];
-};
-
-static struct names at_layer(const struct parallel_name *name, int32_t layer)
-{
-    struct names names;
-
-    (void)snprintf(names.file, sizeof names.file, name->file, layer);
-    (void)snprintf(names.gguf, sizeof names.gguf, name->gguf, layer);
-    return names;
-}
-
 static void declare_linear(struct linear *linear, struct params *params,
                            const struct linear_spec *spec, const struct parallel_name *name,
                            int32_t layer)
 {
-    struct names names = at_layer(name, layer);
-
-    linear_declare(linear, params, spec, names.file, names.gguf);
+    linear_declare(linear, params, spec, layer_name(name->file, layer).text,
+                   layer_name(name->gguf, layer).text);
 }
 
 static void declare_norm(struct layer_norm *norm, struct params *params,
                          const struct parallel_config *config, const struct parallel_name *name,
                          int32_t layer)
 {
-    struct names names = at_layer(name, layer);
-
-    layer_norm_declare(norm, params, config->dim, true, (float)config->epsilon, names.file,
-                       names.gguf);
+    layer_norm_declare(norm, params, config->dim, true, (float)config->epsilon,
+                       layer_name(name->file, layer).text, layer_name(name->gguf, layer).text);
 }
 
 static void declare_attention(struct self_attention *self, struct params *params,
@@ -291,18 +274,11 @@ llm_status parallel_create(llm_model *model, const struct parallel_config *given
     return model->params.status;
 }
 
-static bool ends_with(const char *text, const char *end)
-{
-    size_t length = strlen(text);
-    size_t tail = strlen(end);
-
-    return length >= tail && strcmp(text + length - tail, end) == 0;
-}
-
 /* Masks and tables that old files carry, and a second copy of tied weights. */
 bool parallel_ignores(const char *name)
 {
-    return ends_with(name, ".attention.bias") || ends_with(name, ".attention.masked_bias") ||
-           ends_with(name, ".rotary_emb.inv_freq") || strcmp(name, "lm_head.weight") == 0 ||
+    return text_ends_with(name, ".attention.bias") ||
+           text_ends_with(name, ".attention.masked_bias") ||
+           text_ends_with(name, ".rotary_emb.inv_freq") || strcmp(name, "lm_head.weight") == 0 ||
            strcmp(name, "embed_out.weight") == 0;
 }

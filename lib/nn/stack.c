@@ -3,6 +3,8 @@
 
 #include "graph/op.h"
 
+#include <stdio.h>
+
 llm_tensor *stack_forward(struct cx *cx, cx_block block, const void *layout, int32_t layers,
                           const struct batch *batch, llm_tensor *x)
 {
@@ -44,4 +46,12 @@ llm_tensor *stack_rows(struct cx *cx, llm_tensor **parts, int64_t count)
         count = kept;
     }
     return count ? parts[0] : NULL;
+}
+
+struct layer_name layer_name(const char *format, int32_t layer)
+{
+    struct layer_name name;
+
+    (void)snprintf(name.text, sizeof name.text, format, layer);
+    return name;
 }
