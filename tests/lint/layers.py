@@ -16,6 +16,7 @@ LAYERS = [
     ("nn",),
     ("models",),
     ("train", "generate"),
+    ("task",),
     ("api",),
 ]
 # Folders that a layer may not see although it lies above: nn holds no file formats.
