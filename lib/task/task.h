@@ -87,7 +87,7 @@ llm_status task_scores(float *values, const llm_task *task, const struct task_id
 llm_status task_borrow_cx(struct cx **out, const llm_task *task, struct cx *spare);
 void task_return_cx(const llm_task *task, struct cx *cx);
 
-/* ---- texts (encode.c) ---- */
+/* ---- texts (texts.c) ---- */
 
 /* Texts as token ids with special tokens. Arrays are by token unless noted. */
 struct task_texts {
