@@ -10,7 +10,7 @@ import pathlib
 import re
 import sys
 
-ORDER = ["status", "context", "tensor", "tape", "optimizer", "tokenizer", "model", "session",
+ORDER = ["status", "context", "tensor", "tape", "optimizer", "tokenizer", "chat", "model", "session",
          "dataset", "trainer"]
 STYLE = """body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}
 pre{background:#8881;padding:.6rem;overflow-x:auto;border-radius:.3rem}nav{columns:3;font-size:.85rem}

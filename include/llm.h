@@ -7,6 +7,7 @@
 #include "llm/tape.h"
 #include "llm/tokenizer.h"
 #include "llm/grammar.h"
+#include "llm/chat.h"
 #include "llm/model.h"
 #include "llm/session.h"
 #include "llm/task.h"

@@ -12,7 +12,7 @@ LAYERS = [
     ("base",),
     ("kernels",),
     ("tensor",),
-    ("graph", "formats", "tokenizer"),
+    ("graph", "formats", "tokenizer", "chat"),
     ("nn",),
     ("models",),
     ("train", "generate"),
@@ -20,7 +20,8 @@ LAYERS = [
     ("api",),
 ]
 # Folders that a layer may not see although it lies above: nn holds no file formats.
-HIDDEN = {"nn": {"formats", "tokenizer"}, "formats": {"kernels"}, "tokenizer": {"tensor", "kernels"}}
+HIDDEN = {"nn": {"formats", "tokenizer", "chat"}, "formats": {"kernels"}, "tokenizer": {"tensor", "kernels"},
+          "chat": {"tensor", "kernels"}}
 
 LEVEL = {folder: level for level, folders in enumerate(LAYERS) for folder in folders}
 
