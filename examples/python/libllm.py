@@ -16,7 +16,7 @@ import json
 import os
 import pathlib
 
-__all__ = ["Context", "Dataset", "Error", "Model", "Session", "Tensor", "Tokenizer", "Trainer",
+__all__ = ["ChatTemplate", "Context", "Dataset", "Error", "Model", "Session", "Tensor", "Tokenizer", "Trainer",
            "generate", "train", "version"]
 
 
@@ -242,6 +242,88 @@ _declare("llm_tokenizer_encode", _i32, c.POINTER(_i32), _size, c.POINTER(_size),
 _declare("llm_tokenizer_decode", _i32, c.c_char_p, _size, c.POINTER(_size), _p, c.POINTER(_i32),
          _size, c.POINTER(DecodeOptions))
 _declare("llm_tokenizer_free", None, _p)
+
+
+class ChatOptions(c.Structure):
+    _fields_ = [("struct_size", _size), ("tokenizer", _p), ("tools", c.c_char_p),
+                ("tools_size", _size), ("documents", c.c_char_p), ("documents_size", _size),
+                ("variables", c.c_char_p), ("variables_size", _size), ("now", _i64),
+                ("add_generation_prompt", _i32), ("continue_final_message", _i32)]
+
+
+class ChatTemplate(_Handle):
+    """A model's chat template; render() gives the text, encode() the token ids."""
+    _free = "llm_chat_template_free"
+
+    def __init__(self, text, context=None):
+        pointer, data = _p(), text.encode()
+        _check(_lib.llm_chat_template_new(c.byref(pointer), context or Context.default(), data,
+                                          len(data)))
+        super().__init__(pointer)
+
+    @classmethod
+    def load(cls, path, name=None, context=None):
+        self, pointer = cls.__new__(cls), _p()
+        _check(_lib.llm_chat_template_load(c.byref(pointer), context or Context.default(),
+                                           os.fsencode(path), name.encode() if name else None))
+        _Handle.__init__(self, pointer)
+        return self
+
+    @property
+    def text(self):
+        return _lib.llm_chat_template_text(self, None).decode()
+
+    def _render(self, messages, tokenizer=None, tools=None, documents=None, now=None,
+                add_generation_prompt=True, continue_final_message=False, **variables):
+        if continue_final_message:
+            add_generation_prompt = False
+        options = _options(ChatOptions, "llm_chat_options_init",
+                           tokenizer=tokenizer and tokenizer._as_parameter_,
+                           add_generation_prompt=add_generation_prompt,
+                           continue_final_message=continue_final_message)
+        for name, value in (("tools", tools), ("documents", documents), ("variables", variables)):
+            if value is not None:
+                data = json.dumps(value).encode()
+                setattr(options, name, data)
+                setattr(options, name + "_size", len(data))
+        if now is not None:
+            options.now = now
+        prompt, data = _p(), json.dumps(messages).encode()
+        _check(_lib.llm_chat_render(c.byref(prompt), self, data, len(data), c.byref(options)))
+        return prompt
+
+    def render(self, messages, **options):
+        """`messages`: a list of {"role": .., "content": ..}. Options: tokenizer, tools, documents,
+        now, add_generation_prompt, continue_final_message; all others are the template's own."""
+        prompt, size = self._render(messages, **options), _size()
+        text = c.string_at(_lib.llm_chat_prompt_text(prompt, c.byref(size)), size.value)
+        _lib.llm_chat_prompt_free(prompt)
+        return text.decode()
+
+    def encode(self, tokenizer, messages, **options):
+        """Token ids. Special tokens come from the template only, never from the messages."""
+        prompt, count = self._render(messages, tokenizer=tokenizer, **options), _size()
+        try:
+            arguments = (c.byref(count), prompt, tokenizer)
+            status = _lib.llm_chat_prompt_encode(None, None, 0, *arguments)
+            if status not in (0, -8):  # LLM_E_BUFFER: the number is known now
+                raise Error(status)
+            ids = (_i32 * max(count.value, 1))()
+            _check(_lib.llm_chat_prompt_encode(ids, None, count.value, *arguments))
+            return ids[:count.value]
+        finally:
+            _lib.llm_chat_prompt_free(prompt)
+
+
+_declare("llm_chat_template_new", _i32, _pp, _p, c.c_char_p, _size)
+_declare("llm_chat_template_load", _i32, _pp, _p, c.c_char_p, c.c_char_p)
+_declare("llm_chat_template_text", c.c_char_p, _p, c.POINTER(_size))
+_declare("llm_chat_template_free", None, _p)
+_declare("llm_chat_render", _i32, _pp, _p, c.c_char_p, _size, c.POINTER(ChatOptions))
+_declare("llm_chat_prompt_text", _p, _p, c.POINTER(_size))
+_declare("llm_chat_prompt_encode", _i32, c.POINTER(_i32), c.POINTER(c.c_uint8), _size,
+         c.POINTER(_size), _p, _p)
+_declare("llm_chat_prompt_free", None, _p)
 
 
 class Tensor:

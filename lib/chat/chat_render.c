@@ -5,6 +5,7 @@
  */
 #include "base/json.h"
 #include "chat/chat_template.h"
+#include "chat/jinja_builtins.h"
 
 #include <string.h>
 #include <time.h>
@@ -214,13 +215,17 @@ static size_t last_occurrence(const struct jinja_string *s, const char *needle, 
 }
 
 /* The text up to the mark. If the template trimmed the message, so is the text. */
-static struct jinja_value cut_final(struct jinja_run *run, struct jinja_value text)
+static struct jinja_value cut_final(struct jinja_run *run, struct jinja_value text,
+                                    struct jinja_value final)
 {
     const struct jinja_string *s = text.as.string;
     size_t at = last_occurrence(s, continue_tag, sizeof continue_tag - 2);
     bool whole;
 
-    if (at == SIZE_MAX)
+    final = jinja_strip(run, final.as.string, NULL, 3);
+    if (run->status)
+        return final;
+    if (at == SIZE_MAX || jinja_find_bytes(s, final.as.string, 0) == SIZE_MAX)
         return jinja_fail(run, LLM_E_INVALID,
                           "continue_final_message: the template does not show the last message");
     whole = at + sizeof continue_tag - 1 <= s->size && s->data[at + sizeof continue_tag - 2] == ' ';
@@ -342,7 +347,7 @@ static llm_status render(llm_chat_prompt **out, const llm_chat_template *chat,
     if (!run.status) {
         text = jinja_built(&result.output);
         if (options->continue_final_message && !run.status)
-            text = cut_final(&run, text);
+            text = cut_final(&run, text, final);
         if (!run.status)
             run.status = make_prompt(out, chat->context, text.as.string, &result);
     }

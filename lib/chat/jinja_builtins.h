@@ -74,6 +74,10 @@ size_t jinja_find_bytes(const struct jinja_string *string, const struct jinja_st
 enum jinja_case { JINJA_UPPER, JINJA_LOWER, JINJA_CAPITALIZE, JINJA_TITLE, JINJA_SWAPCASE };
 struct jinja_value jinja_change_case(struct jinja_run *run, const struct jinja_string *string,
                                      enum jinja_case how);
+/* The code point at byte `position`; *size its bytes. And the start of the one that ends there. */
+uint32_t jinja_code_point(const struct jinja_string *string, size_t position, size_t *size);
+size_t jinja_before(const struct jinja_string *string, size_t position);
+bool jinja_is_cased(uint32_t c); /* upper, lower or title case */
 bool jinja_is_white(uint32_t c); /* Python's str.isspace() of a character */
 
 /* "..." % values, and "...".format() (jinja_format.c). */

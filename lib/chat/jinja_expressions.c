@@ -32,29 +32,47 @@ static void keyword(struct jinja_compiler *c, struct jinja_site *site,
         names[site->keywords++] = c->program->names[name];
 }
 
-/* (a, b, name=c): code for the values; the site without name. */
+/* One argument: a, name=a, *a or **a. */
+static void argument(struct jinja_compiler *c, struct jinja_site *site,
+                     const struct jinja_string **names)
+{
+    if (site->spread_dict) {
+        jinja_compile_error(c, LLM_E_FORMAT, "an argument behind **");
+    } else if (jinja_accept(c, JINJA_T_POW)) {
+        jinja_expression(c, 0);
+        site->spread_dict = true;
+    } else if (jinja_accept(c, JINJA_T_MUL)) {
+        if (site->spread_list || site->keywords)
+            jinja_compile_error(c, LLM_E_UNSUPPORTED, "* behind other arguments than plain ones");
+        jinja_expression(c, 0);
+        site->spread_list = true;
+    } else if (c->token->type == JINJA_T_NAME && c->token[1].type == JINJA_T_ASSIGN) {
+        if (site->spread_list)
+            jinja_compile_error(c, LLM_E_UNSUPPORTED, "an argument with a name behind *");
+        keyword(c, site, names);
+    } else {
+        if (site->keywords || site->spread_list)
+            jinja_compile_error(c, LLM_E_FORMAT, "an argument without name after one with a name");
+        jinja_expression(c, 0);
+        site->positional++;
+    }
+}
+
+/* (a, b, name=c, *d, **e): code for the values; the site without name. */
 static struct jinja_site arguments(struct jinja_compiler *c)
 {
     const struct jinja_string *names[MOST_KEYWORDS];
     struct jinja_site site = {.builtin = -1};
+    bool more = false;
 
     jinja_expect(c, JINJA_T_LPAREN, "(");
     while (!c->status && c->token->type != JINJA_T_RPAREN) {
-        if (site.positional + site.keywords) {
+        if (more)
             jinja_expect(c, JINJA_T_COMMA, ",");
-            if (c->token->type == JINJA_T_RPAREN)
-                break;
-        }
-        if (c->token->type == JINJA_T_MUL || c->token->type == JINJA_T_POW) {
-            jinja_compile_error(c, LLM_E_UNSUPPORTED, "* and ** before arguments");
-        } else if (c->token->type == JINJA_T_NAME && c->token[1].type == JINJA_T_ASSIGN) {
-            keyword(c, &site, names);
-        } else if (site.keywords) {
-            jinja_compile_error(c, LLM_E_FORMAT, "an argument without name after one with a name");
-        } else {
-            jinja_expression(c, 0);
-            site.positional++;
-        }
+        if (c->token->type == JINJA_T_RPAREN)
+            break;
+        argument(c, &site, names);
+        more = true;
     }
     jinja_expect(c, JINJA_T_RPAREN, ")");
     if (!c->status && site.keywords) {

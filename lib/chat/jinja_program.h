@@ -85,6 +85,7 @@ struct jinja_site {
     int32_t builtin;                 /* its index, -1: unknown */
     uint32_t positional;
     uint32_t keywords;
+    bool spread_list, spread_dict;     /* then *values and **values lie on top */
     const struct jinja_string **names; /* of the keywords, which follow the positional ones */
 };
 

@@ -408,12 +408,18 @@ static const struct jinja_value *named(const struct jinja_arguments *args, const
     return NULL;
 }
 
+/* What is false (none, for one) is as good as empty. */
+static struct jinja_value walk_if_true(struct jinja_run *run, struct jinja_value value)
+{
+    return jinja_true(value) ? jinja_walk(run, value) : jinja_list_new(run, JINJA_SEQ_LIST, 0);
+}
+
 /* map(attribute="x", default=y) or map("filter", arguments...) */
 FILTER(filter_map)
 {
     const struct jinja_value *attribute = named(args, "attribute");
     const struct jinja_value *otherwise = named(args, "default");
-    struct jinja_value items = jinja_walk(run, self);
+    struct jinja_value items = walk_if_true(run, self);
     struct jinja_value list = jinja_list_new(run, JINJA_SEQ_GENERATOR, 0);
     struct jinja_arguments rest = *args;
     const struct jinja_string *name = NULL;
@@ -448,7 +454,7 @@ FILTER(filter_map)
 static struct jinja_value choose(struct jinja_run *run, struct jinja_value self,
                                  const struct jinja_arguments *args, bool by_attribute, bool keep)
 {
-    struct jinja_value items = jinja_walk(run, self);
+    struct jinja_value items = walk_if_true(run, self);
     struct jinja_value list = jinja_list_new(run, JINJA_SEQ_GENERATOR, 0);
     struct jinja_arguments rest = *args;
     const struct jinja_string *name = NULL;

@@ -414,6 +414,8 @@ static void call_statement(struct jinja_compiler *c)
         return;
     }
     site = p->sites[p->code[--p->count].a];
+    if (site.spread_list || site.spread_dict)
+        jinja_compile_error(c, LLM_E_UNSUPPORTED, "* and ** in {%% call %%}");
     after = c->token;
     macro_code(c, -1, names, after, "endcall");
     add_caller(c, site);
