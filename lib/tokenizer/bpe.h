@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * Byte-level byte-pair encoding. Inside, a token is a *symbol*: 0..255 are the bytes, then one
- * symbol for each merge that can ever fire, in the order of the merges. A symbol's number is thus
- * the rank of its merge, and "the lowest rank first" is "the lowest symbol first".
+ * Byte-pair encoding, of bytes or of characters. Inside, a token is a *symbol*: first the alphabet
+ * (the 256 bytes, or the characters of the vocabulary), then one symbol for each merge that can
+ * ever fire, in the order of the merges. A symbol's number is thus the rank of its merge, and "the
+ * lowest rank first" is "the lowest symbol first".
  *
  * Two ways to encode a word, with the same result: merging pairs, lowest rank first, for short
  * words; and for long ones, in linear time, the longest token that may follow the last one, with
@@ -15,6 +16,8 @@
 #ifndef TOKENIZER_BPE_H
 #define TOKENIZER_BPE_H
 
+#include "tokenizer/double_array.h"
+#include "tokenizer/piece_sink.h"
 #include "tokenizer/pipeline.h"
 #include "tokenizer/word_key.h"
 
@@ -33,7 +36,7 @@ struct bpe_rule {
 };
 
 struct bpe_symbol {
-    uint32_t left; /* bytes: themselves */
+    uint32_t left; /* the alphabet: themselves */
     uint32_t right;
     uint32_t size;    /* bytes */
     uint32_t shorter; /* the longest symbol that is a proper prefix; bpe_none: none */
@@ -43,12 +46,13 @@ struct bpe_symbol {
 struct bpe {
     struct memory *memory;
     struct bpe_symbol *symbols;
+    uint32_t alphabet; /* symbols below it are the alphabet */
     uint32_t symbol_count;
     size_t symbols_capacity;
     uint64_t *pairs; /* left 21 bits, right 21 bits, rank 21 bits; 0: free */
     size_t pair_slots;
     size_t pair_count;
-    uint32_t *byte_pairs;    /* [256 * 256]: rank, or bpe_none */
+    uint32_t *byte_pairs;    /* [256 * 256]: rank of two symbols below 256, or bpe_none */
     uint32_t *made;          /* not proper: rank to symbol; else NULL (rank = symbol) */
     struct trie trie;        /* proper: bytes to symbol */
     struct word_index whole; /* short words that are one token */
@@ -58,12 +62,26 @@ struct bpe {
     bool fuse_unknown;
     bool ignore_merges; /* a word that is a token is that token, whatever the merges say */
     bool proper;
+    struct bpe_characters *characters; /* NULL: the alphabet is the bytes */
+};
+
+/* What an alphabet of characters needs besides. */
+struct bpe_characters {
+    struct double_array index; /* UTF-8 to symbol */
+    bool byte_fallback;
+    int32_t bytes[256];        /* ids of <0x00> ..; -1: none */
+    bool joined_to_space[256]; /* does some token have this byte right before U+2581? */
+    bool cut_at_spaces;        /* false: U+2581 has no symbol, or words must stay whole */
 };
 
 /* Take `rules` (memory_alloc'd, owned from here even on failure) and make the symbols. The
  * vocabulary is complete but for added tokens. */
 llm_status bpe_build(struct bpe **out, llm_tokenizer *tokenizer, struct bpe_rule *rules,
                      size_t rule_count);
+/* The same with the characters among the vocabulary as alphabet. The caller sets ->bytes and
+ * ->byte_fallback. */
+llm_status bpe_build_characters(struct bpe **out, llm_tokenizer *tokenizer, struct bpe_rule *rules,
+                                size_t rule_count);
 void bpe_free(struct bpe *bpe);
 
 /* Mark the tokens that a word of the same bytes becomes at once (VOCAB_WHOLE) and index the short
@@ -81,8 +99,11 @@ static inline uint32_t bpe_pair(const struct bpe *bpe, uint32_t left, uint32_t r
 {
     uint64_t key = (uint64_t)left << 21 | right;
     size_t mask = bpe->pair_slots - 1;
-    size_t slot = bpe_pair_slot(key, mask);
+    size_t slot;
 
+    if ((left | right) < 256)
+        return bpe->byte_pairs[left << 8 | right];
+    slot = bpe_pair_slot(key, mask);
     while (bpe->pairs[slot]) {
         if (bpe->pairs[slot] >> 21 == key)
             return (uint32_t)bpe->pairs[slot] & BPE_MAX_SYMBOLS;
@@ -102,6 +123,28 @@ llm_status bpe_encode_heap(const struct bpe *bpe, struct scratch *scratch,
                            const unsigned char *word, size_t size, struct token_list *out);
 llm_status bpe_encode_backtrack(const struct bpe *bpe, struct scratch *scratch,
                                 const unsigned char *word, size_t size, struct token_list *out);
+
+/* Characters: a text or pre-token of any length, cut where no token reaches across, with the cache
+ * of words; and the same without cache, with the place of each token. */
+llm_status bpe_encode_text(const struct bpe *bpe, const struct vocab *vocab,
+                           struct scratch *scratch, const unsigned char *text, size_t size,
+                           struct token_list *out);
+llm_status bpe_encode_tracked(const struct bpe *bpe, const struct vocab *vocab,
+                              struct scratch *scratch, const unsigned char *text, size_t size,
+                              size_t base, struct piece_sink *sink);
+
+/* Characters: can no token reach across the place `at` of the text? */
+static inline bool bpe_is_cut(const struct bpe *bpe, const unsigned char *text, size_t size,
+                              size_t at)
+{
+    return bpe->characters->cut_at_spaces && size - at >= 3 && text[at] == 0xE2 &&
+           text[at + 1] == 0x96 && text[at + 2] == 0x81 &&
+           !bpe->characters->joined_to_space[text[at - 1]];
+}
+
+/* Characters: encode those from `word` on that have a symbol; *taken bytes of it, possibly none. */
+llm_status bpe_encode_run(const struct bpe *bpe, struct scratch *scratch, const unsigned char *word,
+                          size_t size, size_t *taken, struct token_list *out);
 
 /* The rows of algorithm_bpe. */
 llm_status bpe_read(llm_tokenizer *tokenizer, const json_t *root);

@@ -5,6 +5,7 @@
  * made from tiktoken ranks list every split of every token; one of them is alive.
  */
 #include "tokenizer/bpe.h"
+#include "tokenizer/unicode.h"
 
 #include <string.h>
 
@@ -56,12 +57,12 @@ bool bpe_may_follow(const struct bpe *bpe, uint32_t left, uint32_t right)
         if (rank != bpe_none && rank < limit)
             return false;
         if (left > right) {
-            if (left < 256)
+            if (left < bpe->alphabet)
                 return true;
             limit = left;
             left = bpe->symbols[left].right;
         } else {
-            if (right < 256)
+            if (right < bpe->alphabet)
                 return true;
             limit = right + 1;
             right = bpe->symbols[right].left;
@@ -82,13 +83,53 @@ static llm_status add_symbol(struct bpe *bpe, struct bpe_symbol symbol)
     return status;
 }
 
-/* The 256 bytes; symbol_of[id] = byte for those that have a token. */
+/* The token that is the character of `key`; its value is the symbol. */
+static llm_status add_character(struct bpe *bpe, const struct vocab *vocab,
+                                const struct double_array_key *key, uint32_t *symbol_of)
+{
+    int32_t id = vocab_find(vocab, (const char *)key->bytes, key->size);
+
+    symbol_of[id] = (uint32_t)key->value;
+    return add_symbol(bpe, (struct bpe_symbol){(uint32_t)key->value, (uint32_t)key->value,
+                                               (uint32_t)key->size, bpe_none, id});
+}
+
+/* All tokens of one character, in the order of ids. The index needs them only once. */
+static llm_status start_characters(struct bpe *bpe, const struct vocab *vocab, uint32_t *symbol_of)
+{
+    struct double_array_key *keys = memory_alloc_array(bpe->memory, vocab->size, sizeof *keys);
+    size_t count = 0;
+    llm_status status = keys ? LLM_OK : LLM_E_NOMEM;
+
+    for (size_t i = 0; i < vocab->size && !status; i++) {
+        const unsigned char *bytes = (const unsigned char *)vocab_bytes(vocab, (int32_t)i);
+        size_t size = vocab->entries[i].size;
+        uint32_t c;
+
+        if (!(vocab->flags[i] & VOCAB_MODEL) || size == 0 || size > 4 ||
+            vocab_find(vocab, (const char *)bytes, size) != (int32_t)i ||
+            unicode_next(bytes, bytes + size, &c) != size || (c == 0xFFFD && size == 1))
+            continue;
+        keys[count] = (struct double_array_key){bytes, size, (int32_t)count};
+        status = add_character(bpe, vocab, &keys[count++], symbol_of);
+    }
+    if (!status && !bpe->characters->index.units)
+        status = double_array_build(&bpe->characters->index, bpe->memory, keys, count);
+    memory_release(bpe->memory, keys);
+    bpe->alphabet = bpe->symbol_count;
+    return status;
+}
+
+/* The alphabet; symbol_of[id] = symbol for those that have a token. */
 static llm_status start(struct bpe *bpe, const struct vocab *vocab, uint32_t *symbol_of)
 {
     llm_status status = LLM_OK;
 
     for (size_t i = 0; i < vocab->size; i++)
         symbol_of[i] = bpe_none;
+    if (bpe->characters)
+        return start_characters(bpe, vocab, symbol_of);
+    bpe->alphabet = 256;
     for (uint32_t i = 0; i < 256 && !status; i++) {
         char byte = (char)i;
         int32_t id = vocab_find(vocab, &byte, 1);
@@ -186,11 +227,12 @@ static llm_status make_trie(struct bpe *bpe, const struct vocab *vocab)
     for (uint32_t i = 0; i < bpe->symbol_count && !status; i++) {
         char byte = (char)i;
 
-        status = i < 256 ? trie_put(&bpe->trie, &byte, 1, i)
-                         : trie_put(&bpe->trie, vocab_bytes(vocab, bpe->symbols[i].id),
-                                    bpe->symbols[i].size, i);
+        status = i < 256 && !bpe->characters
+                     ? trie_put(&bpe->trie, &byte, 1, i)
+                     : trie_put(&bpe->trie, vocab_bytes(vocab, bpe->symbols[i].id),
+                                bpe->symbols[i].size, i);
     }
-    for (uint32_t i = 256; i < bpe->symbol_count && !status; i++) {
+    for (uint32_t i = bpe->alphabet; i < bpe->symbol_count && !status; i++) {
         const char *bytes = vocab_bytes(vocab, bpe->symbols[i].id);
         size_t found;
 
@@ -201,8 +243,23 @@ static llm_status make_trie(struct bpe *bpe, const struct vocab *vocab)
     return status;
 }
 
-llm_status bpe_build(struct bpe **out, llm_tokenizer *tokenizer, struct bpe_rule *rules,
-                     size_t rule_count)
+/* Where a word may end before a space: behind bytes that no token has in front of one. */
+static void find_joined(struct bpe_characters *characters, const struct vocab *vocab)
+{
+    memset(characters->bytes, 0xFF, sizeof characters->bytes);
+    characters->cut_at_spaces = vocab_find(vocab, "\xE2\x96\x81", 3) >= 0;
+    for (size_t i = 0; i < vocab->size; i++) {
+        const char *bytes = vocab_bytes(vocab, (int32_t)i);
+
+        for (size_t at = 1; vocab->flags[i] && at + 3 <= vocab->entries[i].size; at++) {
+            if (memcmp(bytes + at, "\xE2\x96\x81", 3) == 0)
+                characters->joined_to_space[(unsigned char)bytes[at - 1]] = true;
+        }
+    }
+}
+
+static llm_status build(struct bpe **out, llm_tokenizer *tokenizer, struct bpe_rule *rules,
+                        size_t rule_count, bool characters)
 {
     struct memory *memory = &tokenizer->context->memory;
     const struct vocab *vocab = &tokenizer->vocab;
@@ -222,7 +279,9 @@ llm_status bpe_build(struct bpe **out, llm_tokenizer *tokenizer, struct bpe_rule
     symbol_of = memory_alloc_array(memory, vocab->size + 1, sizeof *symbol_of);
     bpe->byte_pairs = memory_alloc_array(memory, 65536, sizeof *bpe->byte_pairs);
     bpe->pairs = memory_alloc_zeroed(memory, 1024, sizeof *bpe->pairs);
-    if (!symbol_of || !bpe->byte_pairs || !bpe->pairs)
+    if (characters)
+        bpe->characters = memory_alloc_zeroed(memory, 1, sizeof *bpe->characters);
+    if (!symbol_of || !bpe->byte_pairs || !bpe->pairs || (characters && !bpe->characters))
         goto done;
     bpe->pair_slots = 1024;
     memset(bpe->byte_pairs, 0xFF, 65536 * sizeof *bpe->byte_pairs);
@@ -233,6 +292,8 @@ llm_status bpe_build(struct bpe **out, llm_tokenizer *tokenizer, struct bpe_rule
         status = add_all(bpe, vocab, symbol_of);
     if (!status && bpe->proper)
         status = make_trie(bpe, vocab);
+    if (!status && characters)
+        find_joined(bpe->characters, vocab);
     if (!status)
         *out = bpe;
 done:
@@ -240,6 +301,18 @@ done:
     if (status)
         bpe_free(bpe);
     return status;
+}
+
+llm_status bpe_build(struct bpe **out, llm_tokenizer *tokenizer, struct bpe_rule *rules,
+                     size_t rule_count)
+{
+    return build(out, tokenizer, rules, rule_count, false);
+}
+
+llm_status bpe_build_characters(struct bpe **out, llm_tokenizer *tokenizer, struct bpe_rule *rules,
+                                size_t rule_count)
+{
+    return build(out, tokenizer, rules, rule_count, true);
 }
 
 void bpe_free(struct bpe *bpe)
@@ -253,6 +326,9 @@ void bpe_free(struct bpe *bpe)
     memory_release(bpe->memory, bpe->rules);
     trie_free(&bpe->trie);
     word_index_free(&bpe->whole);
+    if (bpe->characters)
+        double_array_close(&bpe->characters->index);
+    memory_release(bpe->memory, bpe->characters);
     memory_release(bpe->memory, bpe);
 }
 

@@ -66,10 +66,10 @@ static llm_status grow_cache(struct scratch *scratch)
 }
 
 /* A word that the cache does not know: a token by itself, or else encoded. */
-static llm_status encode_new(const llm_tokenizer *tokenizer, struct scratch *scratch,
-                             const unsigned char *word, size_t size, struct token_list *out)
+static llm_status encode_new(const struct bpe *bpe, const struct vocab *vocab,
+                             struct scratch *scratch, const unsigned char *word, size_t size,
+                             struct token_list *out)
 {
-    const struct vocab *vocab = &tokenizer->vocab;
     int32_t id = size <= vocab->longest ? vocab_find(vocab, (const char *)word, size) : -1;
     llm_status status;
 
@@ -79,14 +79,13 @@ static llm_status encode_new(const llm_tokenizer *tokenizer, struct scratch *scr
             out->ids[out->count++] = id;
         return status;
     }
-    return bpe_encode_word(tokenizer->model, scratch, word, size, out);
+    return bpe_encode_word(bpe, scratch, word, size, out);
 }
 
-static llm_status encode_missed(const llm_tokenizer *tokenizer, struct scratch *scratch,
+static llm_status encode_missed(const struct bpe *bpe, struct scratch *scratch,
                                 const unsigned char *word, struct word_key key,
                                 struct cache_set *set, struct token_list *out)
 {
-    const struct bpe *bpe = tokenizer->model;
     size_t size = word_key_size(key);
     size_t before = out->count;
     int32_t id = word_index_find(&bpe->whole, key);
@@ -117,9 +116,9 @@ static inline void put_entry(const struct cache_entry *entry, struct token_list 
 }
 
 /* Words [begin, ends[0]), [ends[0], ends[1]) ... of text that ends at `end`. */
-static llm_status encode_batch(const llm_tokenizer *tokenizer, struct scratch *scratch,
-                               const unsigned char *word, size_t count, const unsigned char *end,
-                               struct token_list *out)
+static llm_status encode_batch(const struct bpe *bpe, const struct vocab *vocab,
+                               struct scratch *scratch, const unsigned char *word, size_t count,
+                               const unsigned char *end, struct token_list *out)
 {
     struct cache_set *sets = scratch->cache;
     struct word_key keys[SCRATCH_ENDS];
@@ -150,9 +149,9 @@ static llm_status encode_batch(const llm_tokenizer *tokenizer, struct scratch *s
             set->ways[0] = entry;
             put_entry(&entry, out);
         } else if (size <= WORD_KEY_MAX) {
-            status = encode_missed(tokenizer, scratch, word, keys[i], set, out);
+            status = encode_missed(bpe, scratch, word, keys[i], set, out);
         } else {
-            status = encode_new(tokenizer, scratch, word, size, out);
+            status = encode_new(bpe, vocab, scratch, word, size, out);
         }
         word = scratch->word_ends[i];
     }
@@ -167,6 +166,15 @@ static llm_status encode_bytes(const struct bpe *bpe, const unsigned char *bytes
     for (size_t i = 0; i < size && !status; i++)
         out->ids[out->count++] = bpe->symbols[bytes[i]].id;
     return status;
+}
+
+/* Room in the cache for what the last words taught. */
+static llm_status prepare_cache(struct scratch *scratch)
+{
+    if (scratch->cache && (scratch->cache_misses >> (scratch->cache_bits + 1) == 0 ||
+                           scratch->cache_bits == CACHE_LAST_BITS))
+        return LLM_OK;
+    return grow_cache(scratch);
 }
 
 /* Ends of the ids from `index` on; they cover `size` bytes. */
@@ -197,12 +205,11 @@ llm_status bpe_encode_cached(const llm_tokenizer *tokenizer, struct scratch *scr
     if (tokenizer->kind == LLM_TOKENIZER_BYTES) {
         status = encode_bytes(tokenizer->model, (const unsigned char *)word, size, out);
     } else {
-        if (!scratch->cache || (scratch->cache_misses >> (scratch->cache_bits + 1) > 0 &&
-                                scratch->cache_bits < CACHE_LAST_BITS))
-            status = grow_cache(scratch);
+        status = prepare_cache(scratch);
         scratch->word_ends[0] = (const unsigned char *)word + size;
         if (!status)
-            status = encode_batch(tokenizer, scratch, (const unsigned char *)word, 1,
+            status = encode_batch(tokenizer->model, &tokenizer->vocab, scratch,
+                                  (const unsigned char *)word, 1,
                                   (const unsigned char *)word + size, out);
     }
     return !status && ends ? add_ends(tokenizer, out, index, size, ends) : status;
@@ -221,11 +228,59 @@ llm_status bpe_encode(const llm_tokenizer *tokenizer, struct scratch *scratch, c
         const unsigned char *begin = cursor;
         size_t count = tokenizer->split->scan(&cursor, end, scratch->word_ends, SCRATCH_ENDS);
 
-        if (!scratch->cache || (scratch->cache_misses >> (scratch->cache_bits + 1) > 0 &&
-                                scratch->cache_bits < CACHE_LAST_BITS))
-            status = grow_cache(scratch);
+        status = prepare_cache(scratch);
         if (!status)
-            status = encode_batch(tokenizer, scratch, begin, count, end, out);
+            status =
+                encode_batch(tokenizer->model, &tokenizer->vocab, scratch, begin, count, end, out);
+    }
+    return status;
+}
+
+/* ---- text of characters without words ---- */
+
+/* No token reaches across a space that stands behind certain bytes, so that what lies between two
+ * of them can be encoded by itself. */
+static size_t cut_at_spaces(const struct bpe_characters *characters, const unsigned char **cursor,
+                            const unsigned char *end, const unsigned char **ends, size_t capacity)
+{
+    const unsigned char *p = *cursor;
+    size_t count = 0;
+
+    while (p < end && count < capacity) {
+        const unsigned char *at = p + 1;
+
+        for (;; at++) {
+            at = at < end ? memchr(at, 0xE2, (size_t)(end - at)) : NULL;
+            if (!at || !characters->cut_at_spaces) {
+                at = end;
+                break;
+            }
+            if (end - at >= 3 && at[1] == 0x96 && at[2] == 0x81 &&
+                !characters->joined_to_space[at[-1]])
+                break;
+        }
+        ends[count++] = at;
+        p = at;
+    }
+    *cursor = p;
+    return count;
+}
+
+llm_status bpe_encode_text(const struct bpe *bpe, const struct vocab *vocab,
+                           struct scratch *scratch, const unsigned char *text, size_t size,
+                           struct token_list *out)
+{
+    const unsigned char *cursor = text;
+    const unsigned char *end = text + size;
+    llm_status status = LLM_OK;
+
+    while (cursor < end && !status) {
+        const unsigned char *begin = cursor;
+        size_t count = cut_at_spaces(bpe->characters, &cursor, end, scratch->word_ends, SCRATCH_ENDS);
+
+        status = prepare_cache(scratch);
+        if (!status)
+            status = encode_batch(bpe, vocab, scratch, begin, count, end, out);
     }
     return status;
 }

@@ -5,6 +5,7 @@
  * scratch, so it needs no locks; entries are pure functions of the tokenizer.
  */
 #include "tokenizer/bpe.h"
+#include "tokenizer/unicode.h"
 
 #include <string.h>
 
@@ -16,7 +17,7 @@ static size_t merge_short(const struct bpe *bpe, uint32_t *sym, size_t count)
     uint32_t rank[BPE_SHORT_WORD];
 
     for (size_t i = 0; i + 1 < count; i++)
-        rank[i] = bpe->byte_pairs[sym[i] << 8 | sym[i + 1]];
+        rank[i] = bpe_pair(bpe, sym[i], sym[i + 1]);
     while (count > 1) {
         uint32_t lowest = rank[0];
         size_t at = 0;
@@ -204,8 +205,10 @@ static void queue(const struct bpe *bpe, struct link *links, size_t position, si
         heap_push(heap, count, (struct candidate){position, link->rank});
 }
 
-llm_status bpe_encode_heap(const struct bpe *bpe, struct scratch *scratch,
-                           const unsigned char *word, size_t size, struct token_list *out)
+/* Merge symbols[0..size), or the bytes word[0..size) when `symbols` is NULL. */
+static llm_status encode_heap(const struct bpe *bpe, struct scratch *scratch,
+                              const unsigned char *word, const uint32_t *symbols, size_t size,
+                              struct token_list *out)
 {
     struct candidate *heap;
     struct link *links;
@@ -224,7 +227,7 @@ llm_status bpe_encode_heap(const struct bpe *bpe, struct scratch *scratch,
     links = scratch->work[2];
     heap = scratch->work[3];
     for (size_t i = 0; i < size; i++)
-        links[i] = (struct link){i - 1, i + 1, word[i], bpe_none};
+        links[i] = (struct link){i - 1, i + 1, symbols ? symbols[i] : word[i], bpe_none};
     for (size_t i = 0; i < size; i++)
         queue(bpe, links, i, size, heap, &queued);
     while (queued > 0) {
@@ -249,11 +252,157 @@ llm_status bpe_encode_heap(const struct bpe *bpe, struct scratch *scratch,
     return status;
 }
 
+llm_status bpe_encode_heap(const struct bpe *bpe, struct scratch *scratch,
+                           const unsigned char *word, size_t size, struct token_list *out)
+{
+    return encode_heap(bpe, scratch, word, NULL, size, out);
+}
+
+/* ---- words of characters ---- */
+
+/* The symbol of the character at p, bpe_none if it has none, and its size. */
+static uint32_t find_character(const struct bpe *bpe, const unsigned char *p,
+                               const unsigned char *end, size_t *size_out)
+{
+    const struct double_array *index = &bpe->characters->index;
+    uint32_t c;
+    uint32_t node = 0;
+
+    *size_out = unicode_next(p, end, &c);
+    for (size_t i = 0; i < *size_out; i++) {
+        node = double_array_child(index, node, p[i]);
+        if (node == 0)
+            return bpe_none;
+    }
+    return index->units[node].value < 0 ? bpe_none : (uint32_t)index->units[node].value;
+}
+
+/* Characters of the alphabet from p on: where they end. `symbols` gets the first `capacity`. */
+static const unsigned char *scan_run(const struct bpe *bpe, const unsigned char *p,
+                                     const unsigned char *end, uint32_t *symbols, size_t capacity,
+                                     size_t *count_out)
+{
+    size_t count = 0;
+
+    while (p < end) {
+        size_t size;
+        uint32_t symbol = find_character(bpe, p, end, &size);
+
+        if (symbol == bpe_none)
+            break;
+        if (count < capacity)
+            symbols[count] = symbol;
+        count++;
+        p += size;
+    }
+    *count_out = count;
+    return p;
+}
+
+/* A character without symbol: its bytes, or the unknown token, or nothing, as Hugging Face
+ * tokenizers does when a model has neither. */
+static llm_status put_stranger(const struct bpe *bpe, const unsigned char *p, size_t size,
+                               bool behind_unknown, bool *is_unknown, struct token_list *out)
+{
+    const struct bpe_characters *characters = bpe->characters;
+    bool bytes = characters->byte_fallback;
+    llm_status status = token_list_reserve(out, size);
+
+    for (size_t i = 0; i < size; i++)
+        bytes = bytes && characters->bytes[p[i]] >= 0;
+    for (size_t i = 0; i < size && bytes && !status; i++)
+        out->ids[out->count++] = characters->bytes[p[i]];
+    *is_unknown = !bytes && bpe->unknown >= 0;
+    if (!status && *is_unknown && !(behind_unknown && bpe->fuse_unknown))
+        out->ids[out->count++] = bpe->unknown;
+    return status;
+}
+
+llm_status bpe_encode_run(const struct bpe *bpe, struct scratch *scratch, const unsigned char *word,
+                          size_t size, size_t *taken, struct token_list *out)
+{
+    uint32_t symbols[BPE_SHORT_WORD];
+    size_t count;
+    const unsigned char *end = scan_run(bpe, word, word + size, symbols, BPE_SHORT_WORD, &count);
+    llm_status status;
+
+    *taken = (size_t)(end - word);
+    if (count <= BPE_SHORT_WORD)
+        return put_symbols(bpe, symbols, merge_short(bpe, symbols, count), out);
+    if (bpe->proper)
+        return bpe_encode_backtrack(bpe, scratch, word, *taken, out);
+    status = memory_grow(scratch->memory, &scratch->work[1], &scratch->work_capacity[1], count,
+                         sizeof *symbols);
+    if (status)
+        return status;
+    (void)scan_run(bpe, word, end, scratch->work[1], count, &count);
+    return encode_heap(bpe, scratch, word, scratch->work[1], count, out);
+}
+
+static llm_status encode_characters(const struct bpe *bpe, struct scratch *scratch,
+                                    const unsigned char *word, size_t size, struct token_list *out)
+{
+    const unsigned char *end = word + size;
+    bool unknown = false;
+    llm_status status = LLM_OK;
+
+    while (word < end && !status) {
+        size_t taken;
+
+        status = bpe_encode_run(bpe, scratch, word, (size_t)(end - word), &taken, out);
+        word += taken;
+        if (taken > 0)
+            unknown = false;
+        if (word < end && !status) {
+            (void)find_character(bpe, word, end, &taken);
+            status = put_stranger(bpe, word, taken, unknown, &unknown, out);
+            word += taken;
+        }
+    }
+    return status;
+}
+
+llm_status bpe_encode_tracked(const struct bpe *bpe, const struct vocab *vocab,
+                              struct scratch *scratch, const unsigned char *text, size_t size,
+                              size_t base, struct piece_sink *sink)
+{
+    struct token_list *out = sink->out;
+    bool unknown = false;
+    llm_status status = LLM_OK;
+
+    for (size_t at = 0; at < size && !status;) {
+        size_t count = out->count;
+        size_t end = at;
+        size_t taken;
+
+        status = bpe_encode_run(bpe, scratch, text + at, size - at, &taken, out);
+        for (size_t i = count; i < out->count && !status; i++) {
+            end += vocab->entries[out->ids[i]].size;
+            status = piece_sink_note(sink, i, base + end);
+        }
+        unknown = unknown && taken == 0;
+        at += taken;
+        if (at == size || status)
+            break;
+        count = out->count;
+        (void)find_character(bpe, text + at, text + size, &taken);
+        status = put_stranger(bpe, text + at, taken, unknown, &unknown, out);
+        for (size_t i = count; i < out->count && !status; i++)
+            status = piece_sink_note(sink, i, base + at + (unknown ? taken : i - count + 1));
+        if (out->count == count)
+            piece_sink_extend(sink, base + at + taken);
+        at += taken;
+    }
+    return status;
+}
+
 llm_status bpe_encode_word(const struct bpe *bpe, struct scratch *scratch,
                            const unsigned char *word, size_t size, struct token_list *out)
 {
     uint32_t symbols[BPE_SHORT_WORD];
 
+    if (bpe->characters)
+        return encode_characters(bpe, scratch, word, size, out);
     if (size <= BPE_SHORT_WORD) {
         for (size_t i = 0; i < size; i++)
             symbols[i] = word[i];
