@@ -68,6 +68,10 @@ struct bpe {
 /* What an alphabet of characters needs besides. */
 struct bpe_characters {
     struct double_array index; /* UTF-8 to symbol */
+    char *prefix; /* spelled in front of a character that does not begin its word */
+    size_t prefix_size;
+    char *suffix; /* spelled behind the last character of a word */
+    size_t suffix_size;
     bool byte_fallback;
     int32_t bytes[256];        /* ids of <0x00> ..; -1: none */
     bool joined_to_space[256]; /* does some token have this byte right before U+2581? */
@@ -78,10 +82,10 @@ struct bpe_characters {
  * vocabulary is complete but for added tokens. */
 llm_status bpe_build(struct bpe **out, llm_tokenizer *tokenizer, struct bpe_rule *rules,
                      size_t rule_count);
-/* The same with the characters among the vocabulary as alphabet. The caller sets ->bytes and
- * ->byte_fallback. */
+/* The same with the characters among the vocabulary as alphabet, spelled with `prefix` and `suffix`
+ * (NULL: none). The caller sets ->bytes and ->byte_fallback. */
 llm_status bpe_build_characters(struct bpe **out, llm_tokenizer *tokenizer, struct bpe_rule *rules,
-                                size_t rule_count);
+                                size_t rule_count, const char *prefix, const char *suffix);
 void bpe_free(struct bpe *bpe);
 
 /* Mark the tokens that a word of the same bytes becomes at once (VOCAB_WHOLE) and index the short
@@ -124,14 +128,15 @@ llm_status bpe_encode_heap(const struct bpe *bpe, struct scratch *scratch,
 llm_status bpe_encode_backtrack(const struct bpe *bpe, struct scratch *scratch,
                                 const unsigned char *word, size_t size, struct token_list *out);
 
-/* Characters: a text or pre-token of any length, cut where no token reaches across, with the cache
- * of words; and the same without cache, with the place of each token. */
+/* Characters: a word of any length, with the place of each token. `vocab` may be NULL when nobody
+ * asks for places. */
+llm_status bpe_encode_characters(const struct bpe *bpe, const struct vocab *vocab,
+                                 struct scratch *scratch, const unsigned char *word, size_t size,
+                                 struct piece_sink *sink);
+/* The same through the cache, the word cut where no token reaches across; without places. */
 llm_status bpe_encode_text(const struct bpe *bpe, const struct vocab *vocab,
                            struct scratch *scratch, const unsigned char *text, size_t size,
                            struct token_list *out);
-llm_status bpe_encode_tracked(const struct bpe *bpe, const struct vocab *vocab,
-                              struct scratch *scratch, const unsigned char *text, size_t size,
-                              size_t base, struct piece_sink *sink);
 
 /* Characters: can no token reach across the place `at` of the text? */
 static inline bool bpe_is_cut(const struct bpe *bpe, const unsigned char *text, size_t size,
@@ -142,9 +147,11 @@ static inline bool bpe_is_cut(const struct bpe *bpe, const unsigned char *text, 
            !bpe->characters->joined_to_space[text[at - 1]];
 }
 
-/* Characters: encode those from `word` on that have a symbol; *taken bytes of it, possibly none. */
-llm_status bpe_encode_run(const struct bpe *bpe, struct scratch *scratch, const unsigned char *word,
-                          size_t size, size_t *taken, struct token_list *out);
+/* The halves of a merge of tokenizer.json: "left right" or ["left", "right"]. */
+bool bpe_merge_halves(const json_t *merge, const char *halves[2], size_t sizes[2]);
+/* The object "model" of a tokenizer.json for an alphabet of characters. */
+void bpe_write_characters(const struct bpe *bpe, const struct vocab *vocab,
+                          const struct bpe_rule *rules, size_t rule_count, struct text *out);
 
 /* The rows of algorithm_bpe. */
 llm_status bpe_read(llm_tokenizer *tokenizer, const json_t *root);

@@ -94,9 +94,25 @@ static llm_status add_character(struct bpe *bpe, const struct vocab *vocab,
                                                (uint32_t)key->size, bpe_none, id});
 }
 
-/* All tokens of one character, in the order of ids. The index needs them only once. */
+static size_t count_characters(const unsigned char *bytes, size_t size)
+{
+    size_t count = 0;
+    uint32_t c;
+
+    for (size_t at = 0; at < size; count++)
+        at += unicode_next(bytes + at, bytes + size, &c);
+    return count;
+}
+
+/* All tokens of one character, in the order of ids; where characters are spelled with more, all
+ * tokens that are no longer. The index is the same each time. */
 static llm_status start_characters(struct bpe *bpe, const struct vocab *vocab, uint32_t *symbol_of)
 {
+    const struct bpe_characters *characters = bpe->characters;
+    size_t most = 1 + count_characters((const unsigned char *)characters->prefix,
+                                       characters->prefix_size) +
+                  count_characters((const unsigned char *)characters->suffix,
+                                   characters->suffix_size);
     struct double_array_key *keys = memory_alloc_array(bpe->memory, vocab->size, sizeof *keys);
     size_t count = 0;
     llm_status status = keys ? LLM_OK : LLM_E_NOMEM;
@@ -104,16 +120,15 @@ static llm_status start_characters(struct bpe *bpe, const struct vocab *vocab, u
     for (size_t i = 0; i < vocab->size && !status; i++) {
         const unsigned char *bytes = (const unsigned char *)vocab_bytes(vocab, (int32_t)i);
         size_t size = vocab->entries[i].size;
-        uint32_t c;
 
-        if (!(vocab->flags[i] & VOCAB_MODEL) || size == 0 || size > 4 ||
-            vocab_find(vocab, (const char *)bytes, size) != (int32_t)i ||
-            unicode_next(bytes, bytes + size, &c) != size || (c == 0xFFFD && size == 1))
+        if (!(vocab->flags[i] & VOCAB_MODEL) || size == 0 || size > 4 * most ||
+            count_characters(bytes, size) > most ||
+            vocab_find(vocab, (const char *)bytes, size) != (int32_t)i)
             continue;
         keys[count] = (struct double_array_key){bytes, size, (int32_t)count};
         status = add_character(bpe, vocab, &keys[count++], symbol_of);
     }
-    if (!status && !bpe->characters->index.units)
+    if (!status && !characters->index.units)
         status = double_array_build(&bpe->characters->index, bpe->memory, keys, count);
     memory_release(bpe->memory, keys);
     bpe->alphabet = bpe->symbol_count;
@@ -247,7 +262,8 @@ static llm_status make_trie(struct bpe *bpe, const struct vocab *vocab)
 static void find_joined(struct bpe_characters *characters, const struct vocab *vocab)
 {
     memset(characters->bytes, 0xFF, sizeof characters->bytes);
-    characters->cut_at_spaces = vocab_find(vocab, "\xE2\x96\x81", 3) >= 0;
+    characters->cut_at_spaces = characters->prefix_size == 0 && characters->suffix_size == 0 &&
+                                vocab_find(vocab, "\xE2\x96\x81", 3) >= 0;
     for (size_t i = 0; i < vocab->size; i++) {
         const char *bytes = vocab_bytes(vocab, (int32_t)i);
 
@@ -258,61 +274,88 @@ static void find_joined(struct bpe_characters *characters, const struct vocab *v
     }
 }
 
-static llm_status build(struct bpe **out, llm_tokenizer *tokenizer, struct bpe_rule *rules,
-                        size_t rule_count, bool characters)
+static llm_status make_symbols(struct bpe *bpe, const struct vocab *vocab)
 {
-    struct memory *memory = &tokenizer->context->memory;
-    const struct vocab *vocab = &tokenizer->vocab;
-    struct bpe *bpe = memory_alloc_zeroed(memory, 1, sizeof *bpe);
-    uint32_t *symbol_of = NULL;
+    bool decorated =
+        bpe->characters && (bpe->characters->prefix_size > 0 || bpe->characters->suffix_size > 0);
+    uint32_t *symbol_of = memory_alloc_array(bpe->memory, vocab->size + 1, sizeof *symbol_of);
     llm_status status = LLM_E_NOMEM;
+
+    bpe->byte_pairs = memory_alloc_array(bpe->memory, 65536, sizeof *bpe->byte_pairs);
+    bpe->pairs = memory_alloc_zeroed(bpe->memory, 1024, sizeof *bpe->pairs);
+    if (!symbol_of || !bpe->byte_pairs || !bpe->pairs)
+        goto done;
+    bpe->pair_slots = 1024;
+    memset(bpe->byte_pairs, 0xFF, 65536 * sizeof *bpe->byte_pairs);
+    status = start(bpe, vocab, symbol_of);
+    if (!status && !decorated)
+        status = add_proper(bpe, vocab, symbol_of);
+    if (!status && !bpe->proper)
+        status = add_all(bpe, vocab, symbol_of);
+    if (!status && bpe->proper)
+        status = make_trie(bpe, vocab);
+done:
+    memory_release(bpe->memory, symbol_of);
+    return status;
+}
+
+static struct bpe *new_bpe(struct memory *memory, struct bpe_rule *rules, size_t rule_count)
+{
+    struct bpe *bpe = memory_alloc_zeroed(memory, 1, sizeof *bpe);
 
     if (!bpe) {
         memory_release(memory, rules);
-        return LLM_E_NOMEM;
+        return NULL;
     }
     bpe->memory = memory;
     bpe->rules = rules;
     bpe->rule_count = rule_count;
     bpe->unknown = -1;
     trie_init(&bpe->trie, memory);
-    symbol_of = memory_alloc_array(memory, vocab->size + 1, sizeof *symbol_of);
-    bpe->byte_pairs = memory_alloc_array(memory, 65536, sizeof *bpe->byte_pairs);
-    bpe->pairs = memory_alloc_zeroed(memory, 1024, sizeof *bpe->pairs);
-    if (characters)
-        bpe->characters = memory_alloc_zeroed(memory, 1, sizeof *bpe->characters);
-    if (!symbol_of || !bpe->byte_pairs || !bpe->pairs || (characters && !bpe->characters))
-        goto done;
-    bpe->pair_slots = 1024;
-    memset(bpe->byte_pairs, 0xFF, 65536 * sizeof *bpe->byte_pairs);
-    status = start(bpe, vocab, symbol_of);
-    if (!status)
-        status = add_proper(bpe, vocab, symbol_of);
-    if (!status && !bpe->proper)
-        status = add_all(bpe, vocab, symbol_of);
-    if (!status && bpe->proper)
-        status = make_trie(bpe, vocab);
-    if (!status && characters)
-        find_joined(bpe->characters, vocab);
-    if (!status)
-        *out = bpe;
-done:
-    memory_release(memory, symbol_of);
-    if (status)
-        bpe_free(bpe);
-    return status;
+    return bpe;
 }
 
 llm_status bpe_build(struct bpe **out, llm_tokenizer *tokenizer, struct bpe_rule *rules,
                      size_t rule_count)
 {
-    return build(out, tokenizer, rules, rule_count, false);
+    struct bpe *bpe = new_bpe(&tokenizer->context->memory, rules, rule_count);
+    llm_status status = bpe ? make_symbols(bpe, &tokenizer->vocab) : LLM_E_NOMEM;
+
+    if (status)
+        bpe_free(bpe);
+    else
+        *out = bpe;
+    return status;
 }
 
 llm_status bpe_build_characters(struct bpe **out, llm_tokenizer *tokenizer, struct bpe_rule *rules,
-                                size_t rule_count)
+                                size_t rule_count, const char *prefix, const char *suffix)
 {
-    return build(out, tokenizer, rules, rule_count, true);
+    struct memory *memory = &tokenizer->context->memory;
+    struct bpe *bpe = new_bpe(memory, rules, rule_count);
+    struct bpe_characters *characters;
+    llm_status status = LLM_E_NOMEM;
+
+    if (!bpe)
+        return LLM_E_NOMEM;
+    characters = bpe->characters = memory_alloc_zeroed(memory, 1, sizeof *bpe->characters);
+    if (!characters)
+        goto done;
+    characters->prefix_size = prefix ? strlen(prefix) : 0;
+    characters->suffix_size = suffix ? strlen(suffix) : 0;
+    characters->prefix = memory_copy_text(memory, prefix ? prefix : "", characters->prefix_size);
+    characters->suffix = memory_copy_text(memory, suffix ? suffix : "", characters->suffix_size);
+    if (!characters->prefix || !characters->suffix)
+        goto done;
+    status = make_symbols(bpe, &tokenizer->vocab);
+    if (!status)
+        find_joined(characters, &tokenizer->vocab);
+done:
+    if (status)
+        bpe_free(bpe);
+    else
+        *out = bpe;
+    return status;
 }
 
 void bpe_free(struct bpe *bpe)
@@ -326,8 +369,11 @@ void bpe_free(struct bpe *bpe)
     memory_release(bpe->memory, bpe->rules);
     trie_free(&bpe->trie);
     word_index_free(&bpe->whole);
-    if (bpe->characters)
+    if (bpe->characters) {
         double_array_close(&bpe->characters->index);
+        memory_release(bpe->memory, bpe->characters->prefix);
+        memory_release(bpe->memory, bpe->characters->suffix);
+    }
     memory_release(bpe->memory, bpe->characters);
     memory_release(bpe->memory, bpe);
 }

@@ -260,138 +260,161 @@ llm_status bpe_encode_heap(const struct bpe *bpe, struct scratch *scratch,
 
 /* ---- words of characters ---- */
 
-/* The symbol of the character at p, bpe_none if it has none, and its size. */
-static uint32_t find_character(const struct bpe *bpe, const unsigned char *p,
-                               const unsigned char *end, size_t *size_out)
-{
-    const struct double_array *index = &bpe->characters->index;
-    uint32_t c;
-    uint32_t node = 0;
+/* A word of characters and how far it is done. */
+struct walk {
+    const struct bpe *bpe;
+    struct scratch *scratch;
+    const unsigned char *word;
+    size_t size;
+    size_t at;
+    bool behind_unknown;
+};
 
-    *size_out = unicode_next(p, end, &c);
-    for (size_t i = 0; i < *size_out; i++) {
+static uint32_t follow(const struct double_array *index, uint32_t node, const void *bytes,
+                       size_t size, bool *lost)
+{
+    const unsigned char *p = bytes;
+
+    for (size_t i = 0; i < size && !*lost; i++) {
         node = double_array_child(index, node, p[i]);
-        if (node == 0)
-            return bpe_none;
+        *lost = node == 0;
     }
-    return index->units[node].value < 0 ? bpe_none : (uint32_t)index->units[node].value;
+    return node;
 }
 
-/* Characters of the alphabet from p on: where they end. `symbols` gets the first `capacity`. */
-static const unsigned char *scan_run(const struct bpe *bpe, const unsigned char *p,
-                                     const unsigned char *end, uint32_t *symbols, size_t capacity,
-                                     size_t *count_out)
+/* The symbol of the character at `at`, bpe_none if it has none, and its size. The spelling of a
+ * character may depend on where in the word it stands. */
+static uint32_t find_character(const struct walk *walk, size_t at, size_t *size_out)
+{
+    const struct bpe_characters *characters = walk->bpe->characters;
+    const struct double_array *index = &characters->index;
+    bool lost = false;
+    uint32_t node = 0;
+    uint32_t c;
+
+    *size_out = unicode_next(walk->word + at, walk->word + walk->size, &c);
+    if (at > 0)
+        node = follow(index, node, characters->prefix, characters->prefix_size, &lost);
+    node = follow(index, node, walk->word + at, *size_out, &lost);
+    if (at + *size_out == walk->size)
+        node = follow(index, node, characters->suffix, characters->suffix_size, &lost);
+    return lost || index->units[node].value < 0 ? bpe_none : (uint32_t)index->units[node].value;
+}
+
+/* Characters with a symbol from walk->at on: where they end. `symbols` gets the first `capacity`. */
+static size_t scan_run(const struct walk *walk, uint32_t *symbols, size_t capacity,
+                       size_t *count_out)
 {
     size_t count = 0;
+    size_t at = walk->at;
 
-    while (p < end) {
+    while (at < walk->size) {
         size_t size;
-        uint32_t symbol = find_character(bpe, p, end, &size);
+        uint32_t symbol = find_character(walk, at, &size);
 
         if (symbol == bpe_none)
             break;
         if (count < capacity)
             symbols[count] = symbol;
         count++;
-        p += size;
+        at += size;
     }
     *count_out = count;
-    return p;
+    return at;
 }
 
-/* A character without symbol: its bytes, or the unknown token, or nothing, as Hugging Face
- * tokenizers does when a model has neither. */
-static llm_status put_stranger(const struct bpe *bpe, const unsigned char *p, size_t size,
-                               bool behind_unknown, bool *is_unknown, struct token_list *out)
+static llm_status encode_run(struct walk *walk, struct token_list *out)
 {
-    const struct bpe_characters *characters = bpe->characters;
-    bool bytes = characters->byte_fallback;
-    llm_status status = token_list_reserve(out, size);
-
-    for (size_t i = 0; i < size; i++)
-        bytes = bytes && characters->bytes[p[i]] >= 0;
-    for (size_t i = 0; i < size && bytes && !status; i++)
-        out->ids[out->count++] = characters->bytes[p[i]];
-    *is_unknown = !bytes && bpe->unknown >= 0;
-    if (!status && *is_unknown && !(behind_unknown && bpe->fuse_unknown))
-        out->ids[out->count++] = bpe->unknown;
-    return status;
-}
-
-llm_status bpe_encode_run(const struct bpe *bpe, struct scratch *scratch, const unsigned char *word,
-                          size_t size, size_t *taken, struct token_list *out)
-{
+    const struct bpe *bpe = walk->bpe;
+    struct scratch *scratch = walk->scratch;
     uint32_t symbols[BPE_SHORT_WORD];
     size_t count;
-    const unsigned char *end = scan_run(bpe, word, word + size, symbols, BPE_SHORT_WORD, &count);
+    size_t begin = walk->at;
+    size_t end = scan_run(walk, symbols, BPE_SHORT_WORD, &count);
     llm_status status;
 
-    *taken = (size_t)(end - word);
-    if (count <= BPE_SHORT_WORD)
+    if (count > 0)
+        walk->behind_unknown = false;
+    if (count <= BPE_SHORT_WORD) {
+        walk->at = end;
         return put_symbols(bpe, symbols, merge_short(bpe, symbols, count), out);
-    if (bpe->proper)
-        return bpe_encode_backtrack(bpe, scratch, word, *taken, out);
+    }
+    if (bpe->proper) {
+        walk->at = end;
+        return bpe_encode_backtrack(bpe, scratch, walk->word + begin, end - begin, out);
+    }
     status = memory_grow(scratch->memory, &scratch->work[1], &scratch->work_capacity[1], count,
                          sizeof *symbols);
     if (status)
         return status;
-    (void)scan_run(bpe, word, end, scratch->work[1], count, &count);
-    return encode_heap(bpe, scratch, word, scratch->work[1], count, out);
+    (void)scan_run(walk, scratch->work[1], count, &count);
+    walk->at = end;
+    return encode_heap(bpe, scratch, walk->word, scratch->work[1], count, out);
 }
 
-static llm_status encode_characters(const struct bpe *bpe, struct scratch *scratch,
-                                    const unsigned char *word, size_t size, struct token_list *out)
+/* A character without symbol: its bytes, or the unknown token, or nothing, as Hugging Face
+ * tokenizers does when a model has neither. */
+static llm_status put_stranger(struct walk *walk, struct piece_sink *sink)
 {
-    const unsigned char *end = word + size;
-    bool unknown = false;
+    const struct bpe_characters *characters = walk->bpe->characters;
+    const unsigned char *p = walk->word + walk->at;
+    bool bytes = characters->byte_fallback;
+    size_t begin = walk->at;
+    llm_status status = LLM_OK;
+    size_t size;
+
+    (void)find_character(walk, walk->at, &size);
+    walk->at += size;
+    for (size_t i = 0; i < size; i++)
+        bytes = bytes && characters->bytes[p[i]] >= 0;
+    for (size_t i = 0; i < size && bytes && !status; i++)
+        status = piece_sink_put(sink, characters->bytes[p[i]], begin + i + 1);
+    if (bytes || walk->bpe->unknown < 0) {
+        walk->behind_unknown = false;
+        return status;
+    }
+    if (walk->behind_unknown && walk->bpe->fuse_unknown)
+        piece_sink_extend(sink, walk->at);
+    else
+        status = piece_sink_put(sink, walk->bpe->unknown, walk->at);
+    walk->behind_unknown = true;
+    return status;
+}
+
+/* Ends of the ids from `index` on, which cover the characters from `at` on. What spells the place in
+ * the word is not text. */
+static llm_status note_ends(const struct walk *walk, const struct vocab *vocab, size_t index,
+                            size_t at, struct piece_sink *sink)
+{
+    const struct bpe_characters *characters = walk->bpe->characters;
     llm_status status = LLM_OK;
 
-    while (word < end && !status) {
-        size_t taken;
+    for (; index < sink->out->count && !status; index++) {
+        size_t size = vocab->entries[sink->out->ids[index]].size;
 
-        status = bpe_encode_run(bpe, scratch, word, (size_t)(end - word), &taken, out);
-        word += taken;
-        if (taken > 0)
-            unknown = false;
-        if (word < end && !status) {
-            (void)find_character(bpe, word, end, &taken);
-            status = put_stranger(bpe, word, taken, unknown, &unknown, out);
-            word += taken;
-        }
+        size -= at > 0 && size > characters->prefix_size ? characters->prefix_size : 0;
+        at = at + size < walk->size ? at + size : walk->size;
+        status = end_list_add(sink->ends, at);
     }
     return status;
 }
 
-llm_status bpe_encode_tracked(const struct bpe *bpe, const struct vocab *vocab,
-                              struct scratch *scratch, const unsigned char *text, size_t size,
-                              size_t base, struct piece_sink *sink)
+llm_status bpe_encode_characters(const struct bpe *bpe, const struct vocab *vocab,
+                                 struct scratch *scratch, const unsigned char *word, size_t size,
+                                 struct piece_sink *sink)
 {
-    struct token_list *out = sink->out;
-    bool unknown = false;
+    struct walk walk = {bpe, scratch, word, size, 0, false};
     llm_status status = LLM_OK;
 
-    for (size_t at = 0; at < size && !status;) {
-        size_t count = out->count;
-        size_t end = at;
-        size_t taken;
+    while (walk.at < size && !status) {
+        size_t begin = walk.at;
+        size_t index = sink->out->count;
 
-        status = bpe_encode_run(bpe, scratch, text + at, size - at, &taken, out);
-        for (size_t i = count; i < out->count && !status; i++) {
-            end += vocab->entries[out->ids[i]].size;
-            status = piece_sink_note(sink, i, base + end);
-        }
-        unknown = unknown && taken == 0;
-        at += taken;
-        if (at == size || status)
-            break;
-        count = out->count;
-        (void)find_character(bpe, text + at, text + size, &taken);
-        status = put_stranger(bpe, text + at, taken, unknown, &unknown, out);
-        for (size_t i = count; i < out->count && !status; i++)
-            status = piece_sink_note(sink, i, base + at + (unknown ? taken : i - count + 1));
-        if (out->count == count)
-            piece_sink_extend(sink, base + at + taken);
-        at += taken;
+        status = encode_run(&walk, sink->out);
+        if (!status && sink->ends)
+            status = note_ends(&walk, vocab, index, begin, sink);
+        if (!status && walk.at < size)
+            status = put_stranger(&walk, sink);
     }
     return status;
 }
@@ -401,8 +424,11 @@ llm_status bpe_encode_word(const struct bpe *bpe, struct scratch *scratch,
 {
     uint32_t symbols[BPE_SHORT_WORD];
 
-    if (bpe->characters)
-        return encode_characters(bpe, scratch, word, size, out);
+    if (bpe->characters) {
+        struct piece_sink sink = {out, NULL};
+
+        return bpe_encode_characters(bpe, NULL, scratch, word, size, &sink);
+    }
     if (size <= BPE_SHORT_WORD) {
         for (size_t i = 0; i < size; i++)
             symbols[i] = word[i];

@@ -372,7 +372,7 @@ static llm_status build_merges(struct sentencepiece *model, llm_tokenizer *token
         memory_release(model->memory, rules);
         return status;
     }
-    status = bpe_build_characters(&model->bpe, tokenizer, rules, rule_count);
+    status = bpe_build_characters(&model->bpe, tokenizer, rules, rule_count, NULL, NULL);
     if (!status && (!model->bpe->proper || has_odd_characters(model, model->bpe))) {
         bpe_free(model->bpe);
         model->bpe = NULL;
@@ -455,12 +455,17 @@ static llm_status encode_words(const llm_tokenizer *tokenizer, struct scratch *s
                                struct piece_sink *sink)
 {
     const struct sentencepiece *model = tokenizer->model;
+    size_t first = sink->ends ? sink->ends->count : 0;
+    llm_status status;
 
     if (size == 0)
         return LLM_OK;
-    if (sink->track)
-        return bpe_encode_tracked(model->bpe, &tokenizer->vocab, scratch, text, size, base, sink);
-    return bpe_encode_text(model->bpe, &tokenizer->vocab, scratch, text, size, sink->out);
+    if (!sink->ends)
+        return bpe_encode_text(model->bpe, &tokenizer->vocab, scratch, text, size, sink->out);
+    status = bpe_encode_characters(model->bpe, &tokenizer->vocab, scratch, text, size, sink);
+    for (size_t i = first; i < sink->ends->count; i++)
+        sink->ends->list[i] += base;
+    return status;
 }
 
 /* Text without user-defined pieces, which stands at `base` of the whole. Where an odd piece stands

@@ -4,6 +4,7 @@
  * ranks: a token is made from the two tokens that its own bytes become under lower ranks. The split
  * rule and the special tokens are not in the file; they are known by the number of ranks.
  */
+#include "base/base64.h"
 #include "base/file.h"
 #include "tokenizer/bpe.h"
 
@@ -30,42 +31,6 @@ static const struct {
     {199998, LLM_SPLIT_O200K, {{"<|endoftext|>", 199999}, {"<|endofprompt|>", 200018}}},
 };
 
-static int base64_digit(char c)
-{
-    if (c >= 'A' && c <= 'Z')
-        return c - 'A';
-    if (c >= 'a' && c <= 'z')
-        return c - 'a' + 26;
-    if (c >= '0' && c <= '9')
-        return c - '0' + 52;
-    return c == '+' ? 62 : c == '/' ? 63 : -1;
-}
-
-/* Bytes appended to `out`; false for what is not base64. */
-static bool read_base64(struct text *out, const char *text, size_t size)
-{
-    uint32_t bits = 0;
-    int count = 0;
-
-    while (size > 0 && text[size - 1] == '=')
-        size--;
-    for (size_t i = 0; i < size; i++) {
-        int digit = base64_digit(text[i]);
-
-        if (digit < 0)
-            return false;
-        bits = bits << 6 | (uint32_t)digit;
-        count += 6;
-        if (count >= 8) {
-            char byte = (char)(bits >> (count - 8) & 0xFF);
-
-            text_append(out, &byte, 1);
-            count -= 8;
-        }
-    }
-    return size % 4 != 1;
-}
-
 static llm_status read_ranks(struct vocab *vocab, const char *text, size_t size, size_t *count)
 {
     const char *end = text + size;
@@ -86,7 +51,7 @@ static llm_status read_ranks(struct vocab *vocab, const char *text, size_t size,
         if (line == line_end)
             continue;
         token.size = 0;
-        if (!space || !read_base64(&token, line, (size_t)(space - line)) || token.size == 0 ||
+        if (!space || !base64_read(&token, line, (size_t)(space - line)) || token.size == 0 ||
             !text_parse_i64(space + 1, (size_t)(line_end - space - 1), &rank))
             status = status_set(LLM_E_FORMAT, "line %zu is not \"base64 rank\"", *count + 1);
         else if (rank < 0 || (uint64_t)rank >= size) /* every rank takes a line */

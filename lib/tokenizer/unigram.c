@@ -2,6 +2,7 @@
 #include "tokenizer/unigram.h"
 
 #include "tokenizer/unicode.h"
+#include "tokenizer/word_key.h"
 
 #include <string.h>
 
@@ -232,5 +233,49 @@ llm_status unigram_encode(const struct unigram *unigram, struct scratch *scratch
     }
     if (!status && size > begin)
         status = put_path(unigram, text + begin, size - begin, table.nodes, begin, sink);
+    return status;
+}
+
+/* ---- the cache ---- */
+
+enum { CACHE_BITS = 13, CACHE_IDS = 3 };
+
+struct cache_entry {
+    struct word_key key;
+    int32_t ids[CACHE_IDS];
+    uint32_t count;
+};
+
+llm_status unigram_encode_cached(const struct unigram *unigram, struct scratch *scratch,
+                                 const unsigned char *word, size_t size, struct piece_sink *sink)
+{
+    struct token_list *out = sink->out;
+    struct word_key key = word_key_load(word, size, word + size);
+    struct cache_entry *entry;
+    size_t before = out->count;
+    llm_status status;
+
+    if (size > WORD_KEY_MAX || sink->ends)
+        return unigram_encode(unigram, scratch, word, size, sink);
+    if (!scratch->cache)
+        scratch->cache =
+            memory_alloc_zeroed(scratch->memory, (size_t)1 << CACHE_BITS, sizeof *entry);
+    if (!scratch->cache)
+        return LLM_E_NOMEM;
+    entry = (struct cache_entry *)scratch->cache + (word_key_hash(key) >> (64 - CACHE_BITS));
+    if (word_key_equal(entry->key, key)) {
+        status = token_list_reserve(out, CACHE_IDS);
+        if (status)
+            return status;
+        memcpy(out->ids + before, entry->ids, sizeof entry->ids);
+        out->count += entry->count;
+        return LLM_OK;
+    }
+    status = unigram_encode(unigram, scratch, word, size, sink);
+    if (!status && out->count - before <= CACHE_IDS) {
+        entry->key = key;
+        entry->count = (uint32_t)(out->count - before);
+        memcpy(entry->ids, out->ids + before, entry->count * sizeof *entry->ids);
+    }
     return status;
 }

@@ -44,5 +44,11 @@ void unigram_free(struct unigram *unigram);
 /* Put the ids of one pre-token, or of a whole text (`single`). */
 llm_status unigram_encode(const struct unigram *unigram, struct scratch *scratch,
                           const unsigned char *text, size_t size, struct piece_sink *sink);
+/* The same for a pre-token, through a cache of short ones (not `single`, whose sums go on). */
+llm_status unigram_encode_cached(const struct unigram *unigram, struct scratch *scratch,
+                                 const unsigned char *word, size_t size, struct piece_sink *sink);
+
+/* The object "model" of a tokenizer.json. */
+void unigram_write(const struct unigram *unigram, const struct vocab *vocab, struct text *out);
 
 #endif
