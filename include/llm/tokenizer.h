@@ -21,7 +21,8 @@ enum {
     LLM_TOKENIZER_CHARACTERS = 2, /**< one token per Unicode character of a known set */
     LLM_TOKENIZER_BYTES = 3,      /**< one token per byte */
     LLM_TOKENIZER_WORDPIECE = 4,  /**< WordPiece (BERT) */
-    LLM_TOKENIZER_WORDS = 5       /**< one token per word of a known set */
+    LLM_TOKENIZER_WORDS = 5,      /**< one token per word of a known set */
+    LLM_TOKENIZER_UNIGRAM = 6     /**< pieces of a unigram language model (T5, XLM-R) */
 };
 
 /** Rules that cut text into words before byte-pair encoding; no token crosses a cut. */

@@ -8,6 +8,8 @@
 
 static const struct tokenizer_algorithm *const algorithms[] = {
     &algorithm_bpe,
+    &algorithm_bpe_characters,
+    &algorithm_unigram,
     &algorithm_characters,
     &algorithm_word_level,
     &algorithm_word_piece,

@@ -41,7 +41,7 @@ static llm_status check_fields(const json_t *model)
 }
 
 /* "left right" or ["left", "right"]. */
-static bool merge_halves(const json_t *merge, const char *halves[2], size_t sizes[2])
+bool bpe_merge_halves(const json_t *merge, const char *halves[2], size_t sizes[2])
 {
     if (json_is_array(merge) && json_array_size(merge) == 2) {
         for (size_t i = 0; i < 2; i++) {
@@ -77,7 +77,7 @@ static llm_status read_rule(struct bpe_rule *rule, const struct vocab *vocab, co
     size_t sizes[2];
     int32_t ids[2];
 
-    if (!merge_halves(merge, halves, sizes))
+    if (!bpe_merge_halves(merge, halves, sizes))
         return status_set(LLM_E_FORMAT, "merges: entry %zu is not a pair of tokens", index);
     joined->size = 0;
     for (int i = 0; i < 2; i++) {
@@ -160,11 +160,21 @@ static llm_status find_byte_level(void *user, const json_t *stage, const char *t
     return LLM_OK;
 }
 
-/* Byte-level files: some stage spells text in the byte alphabet. */
+static bool is_text(const json_t *value)
+{
+    return json_string_length(value) > 0;
+}
+
+/* Byte-level files: some stage spells text in the byte alphabet, and nothing else is spelled. */
 static bool is_byte_level(const json_t *root)
 {
     static const char *const fields[] = {"pre_tokenizer", "normalizer"};
+    const json_t *model = json_object_get(root, "model");
     bool found = false;
+
+    if (is_text(json_object_get(model, "continuing_subword_prefix")) ||
+        is_text(json_object_get(model, "end_of_word_suffix")))
+        return false;
 
     for (size_t i = 0; i < 2 && !found; i++)
         (void)stage_list_walk(json_object_get(root, fields[i]), fields[i],

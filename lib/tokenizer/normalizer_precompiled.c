@@ -55,8 +55,8 @@ static void put_match(const struct mapped_text *in, size_t at, struct charsmap_m
     }
 }
 
-static void apply_map(const void *data, struct normalizer_work *work, const struct mapped_text *in,
-                      struct mapped_text *out)
+static llm_status apply_map(const void *data, struct normalizer_work *work,
+                            const struct mapped_text *in, struct mapped_text *out)
 {
     const unsigned char *text = (const unsigned char *)in->data;
     const unsigned char *end = text + in->size;
@@ -75,6 +75,7 @@ static void apply_map(const void *data, struct normalizer_work *work, const stru
         at += match.length;
     }
     mapped_copy(out, in, plain, in->size - plain);
+    return out->failed ? LLM_E_NOMEM : LLM_OK;
 }
 
 static bool leaves_text(const void *data, const char *text, size_t size)
