@@ -68,7 +68,7 @@ struct bpe {
 /* What an alphabet of characters needs besides. */
 struct bpe_characters {
     struct double_array index; /* UTF-8 to symbol */
-    char *prefix; /* spelled in front of a character that does not begin its word */
+    char *prefix;              /* spelled in front of a character that does not begin its word */
     size_t prefix_size;
     char *suffix; /* spelled behind the last character of a word */
     size_t suffix_size;

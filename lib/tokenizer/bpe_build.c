@@ -109,10 +109,9 @@ static size_t count_characters(const unsigned char *bytes, size_t size)
 static llm_status start_characters(struct bpe *bpe, const struct vocab *vocab, uint32_t *symbol_of)
 {
     const struct bpe_characters *characters = bpe->characters;
-    size_t most = 1 + count_characters((const unsigned char *)characters->prefix,
-                                       characters->prefix_size) +
-                  count_characters((const unsigned char *)characters->suffix,
-                                   characters->suffix_size);
+    size_t most =
+        1 + count_characters((const unsigned char *)characters->prefix, characters->prefix_size) +
+        count_characters((const unsigned char *)characters->suffix, characters->suffix_size);
     struct double_array_key *keys = memory_alloc_array(bpe->memory, vocab->size, sizeof *keys);
     size_t count = 0;
     llm_status status = keys ? LLM_OK : LLM_E_NOMEM;

@@ -276,7 +276,8 @@ llm_status bpe_encode_text(const struct bpe *bpe, const struct vocab *vocab,
 
     while (cursor < end && !status) {
         const unsigned char *begin = cursor;
-        size_t count = cut_at_spaces(bpe->characters, &cursor, end, scratch->word_ends, SCRATCH_ENDS);
+        size_t count =
+            cut_at_spaces(bpe->characters, &cursor, end, scratch->word_ends, SCRATCH_ENDS);
 
         status = prepare_cache(scratch);
         if (!status)

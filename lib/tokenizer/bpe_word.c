@@ -301,7 +301,7 @@ static uint32_t find_character(const struct walk *walk, size_t at, size_t *size_
     return lost || index->units[node].value < 0 ? bpe_none : (uint32_t)index->units[node].value;
 }
 
-/* Characters with a symbol from walk->at on: where they end. `symbols` gets the first `capacity`. */
+/* Characters with a symbol from walk->at on: where they end. `symbols` gets the first ones. */
 static size_t scan_run(const struct walk *walk, uint32_t *symbols, size_t capacity,
                        size_t *count_out)
 {
@@ -381,8 +381,8 @@ static llm_status put_stranger(struct walk *walk, struct piece_sink *sink)
     return status;
 }
 
-/* Ends of the ids from `index` on, which cover the characters from `at` on. What spells the place in
- * the word is not text. */
+/* Ends of the ids from `index` on, which cover the characters from `at` on. What spells the
+ * place in the word is not text. */
 static llm_status note_ends(const struct walk *walk, const struct vocab *vocab, size_t index,
                             size_t at, struct piece_sink *sink)
 {

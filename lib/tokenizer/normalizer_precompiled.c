@@ -30,9 +30,8 @@ static llm_status read_map(void **data, struct memory *memory, const json_t *sta
     return status;
 }
 
-
-/* Put `match` in the place of bytes [at, at + match.length): as far as there are old characters, new
- * ones come from them one by one, and further ones from the last. */
+/* Put `match` in the place of bytes [at, at + match.length): as far as there are old characters,
+ * new ones come from them one by one, and further ones from the last. */
 static void put_match(const struct mapped_text *in, size_t at, struct charsmap_match match,
                       struct mapped_text *out)
 {

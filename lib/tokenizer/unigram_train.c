@@ -16,7 +16,7 @@ enum {
 
 static const double unknown_penalty = 10.0;
 static const double expected_least = 0.5; /* a piece expected less often goes */
-static const double character_lift = 5.0; /* per character: keeps products in the range of a double */
+static const double character_lift = 5.0; /* per character: keeps products in range */
 static const double surplus = 1.1;        /* cutting stops at so many times the vocabulary */
 
 struct trainer {
@@ -25,8 +25,8 @@ struct trainer {
     size_t word_count;
     struct piece_array pieces;
     struct double_array trie;
-    double *lifted; /* exp(score + lift * characters) */
-    double *sums[PARTS];  /* [pieces]: expected counts, or counts on the best path */
+    double *lifted;      /* exp(score + lift * characters) */
+    double *sums[PARTS]; /* [pieces]: expected counts, or counts on the best path */
     double unknown_score;
 };
 
@@ -477,8 +477,8 @@ llm_status unigram_train(struct piece_array *out, const struct unigram_training 
            trainer.pieces.list[characters.count].characters == 1)
         characters.count++;
     if (!status) {
-        characters.list = memory_alloc_array(training->memory, characters.count,
-                                             sizeof *characters.list);
+        characters.list =
+            memory_alloc_array(training->memory, characters.count, sizeof *characters.list);
         if (!characters.list)
             status = LLM_E_NOMEM;
         else if (characters.count > 0)

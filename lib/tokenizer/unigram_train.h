@@ -2,8 +2,8 @@
  *
  * Learning the pieces of a unigram model (Kudo 2018). Substrings that repeat are the first pieces;
  * then, again and again, expectation maximization gives them probabilities and those whose loss
- * hurts least are taken out, until the vocabulary is small enough. Parameters and order of steps are
- * those of SentencePiece. The result does not depend on the number of threads.
+ * hurts least are taken out, until the vocabulary is small enough. The parameters and the order
+ * of steps are those of SentencePiece. The result does not depend on the number of threads.
  *
  *   unigram_seed.c   the first pieces, from sorted suffixes
  *   unigram_train.c  expectation maximization, pruning
@@ -36,11 +36,11 @@ struct piece_array {
 struct unigram_training {
     struct memory *memory;
     int threads;
-    size_t vocab_size;    /* pieces wanted; all characters are kept in any case */
-    size_t seed_size;     /* at most so many first pieces besides the characters */
-    size_t longest_piece; /* characters */
-    double shrink;        /* of the pieces stay each time */
-    int sub_iterations;   /* of expectation maximization between two cuts */
+    size_t vocab_size;                  /* pieces wanted; all characters are kept in any case */
+    size_t seed_size;                   /* at most so many first pieces besides the characters */
+    size_t longest_piece;               /* characters */
+    double shrink;                      /* of the pieces stay each time */
+    int sub_iterations;                 /* of expectation maximization between two cuts */
     llm_tokenizer_progress_fn progress; /* may be NULL */
     void *progress_user;
 };

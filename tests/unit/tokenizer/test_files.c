@@ -23,7 +23,17 @@ static const struct {
     {"", LLM_E_FORMAT, "line 1"},
     {"[]", LLM_E_FORMAT, "model"},
     {"{\"model\":3}", LLM_E_FORMAT, "model"},
-    {"{\"model\":{\"type\":\"Unigram\"}}", LLM_E_UNSUPPORTED, "Unigram"},
+    {"{\"model\":{\"type\":\"Unigram\"}}", LLM_E_FORMAT, "vocab"},
+    {"{\"model\":{\"type\":\"Unigram\",\"vocab\":[[\"a\"]]}}", LLM_E_FORMAT, "entry 0"},
+    {"{\"model\":{\"type\":\"Unigram\",\"vocab\":[[\"a\",0],[7,0]]}}", LLM_E_FORMAT, "entry 1"},
+    {"{\"model\":{\"type\":\"Unigram\",\"unk_id\":1,\"vocab\":[[\"a\",0]]}}", LLM_E_FORMAT,
+     "unk_id"},
+    {"{\"normalizer\":{\"type\":\"Precompiled\",\"precompiled_charsmap\":\"AAAA\"},"
+     "\"model\":{\"type\":\"Unigram\",\"vocab\":[]}}",
+     LLM_E_FORMAT, "precompiled_charsmap"},
+    {"{\"normalizer\":{\"type\":\"Precompiled\",\"precompiled_charsmap\":\"?\"},"
+     "\"model\":{\"type\":\"Unigram\",\"vocab\":[]}}",
+     LLM_E_FORMAT, "base64"},
     {"{\"model\":{}}", LLM_E_UNSUPPORTED, "model type"},
     {"{\"normalizer\":{\"type\":\"Magic\"}," BYTE_LEVEL MODEL("\"a\":0", "") "}", LLM_E_UNSUPPORTED,
      "Magic"},
@@ -72,9 +82,14 @@ static const struct {
     {"{" BYTE_LEVEL "\"model\":{\"type\":\"BPE\",\"byte_fallback\":true,\"vocab\":{},"
      "\"merges\":[]}}",
      LLM_E_UNSUPPORTED, "byte_fallback"},
-    {"{" BYTE_LEVEL "\"model\":{\"type\":\"BPE\",\"end_of_word_suffix\":\"</w>\",\"vocab\":{},"
-     "\"merges\":[]}}",
-     LLM_E_UNSUPPORTED, "end_of_word_suffix"},
+    {"{\"model\":{\"type\":\"BPE\",\"dropout\":0.1,\"vocab\":{},\"merges\":[]}}", LLM_E_UNSUPPORTED,
+     "dropout"},
+    {"{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0},\"merges\":[\"a b\"]}}", LLM_E_FORMAT,
+     "not in vocab"},
+    {"{\"model\":{\"type\":\"BPE\",\"continuing_subword_prefix\":\"##\",\"vocab\":{\"a\":0,\"b\":1}"
+     ","
+     "\"merges\":[\"a b\"]}}",
+     LLM_E_FORMAT, "prefix"},
     {"{" BYTE_LEVEL "\"model\":{\"type\":\"BPE\",\"unk_token\":\"<unk>\",\"vocab\":{\"a\":0},"
      "\"merges\":[]}}",
      LLM_E_FORMAT, "unk_token"},
