@@ -32,7 +32,8 @@ enum {
     GRAMMAR_MOST_SETS = 1 << 20,   /* during one call */
     GRAMMAR_KEPT_SETS = 1 << 15,   /* between calls; then only those in use stay */
     GRAMMAR_KEPT_MASKS = 48 << 20, /* bytes */
-    GRAMMAR_RECENT = 32            /* whole masks remembered */
+    GRAMMAR_RECENT = 32,           /* whole masks remembered */
+    GRAMMAR_MOST_TOP = 16          /* frames above the HOLE */
 };
 
 struct frame {
@@ -55,11 +56,12 @@ struct place_set {
     bool has_left;    /* the HOLE was reached */
 };
 
-/* What is known about a set of nodes on the HOLE. */
+/* What is known about a set of places above the HOLE. */
 struct inner_mask {
-    uint32_t *mask;
+    uint32_t *mask;  /* NULL: too many tokens leave, look at more of the stack */
     uint32_t *exits; /* nodes of the trie behind which the rule was left */
     size_t exit_count, exit_capacity;
+    size_t behind; /* nodes of the trie behind exits */
 };
 
 /* A table from hashes to numbers. */
@@ -137,9 +139,11 @@ llm_status run_init(llm_grammar *grammar);
 void run_free(llm_grammar *grammar);
 /* The set after `set` and `byte` (0: none), from its row or computed; negative: a status. */
 int32_t run_compute(llm_grammar *grammar, int32_t set, uint8_t byte);
-/* The set of one way back from a frame, or of the nodes of some places of a set, on the HOLE. */
+/* The set of one way back from a frame. */
 int32_t run_return(llm_grammar *grammar, int32_t frame);
-int32_t run_on_hole(llm_grammar *grammar, const struct place *places, size_t count);
+/* `count` places from places[first] on, which share a frame, with `height` frames of their stack
+ * and the HOLE below; *below receives the frame that the HOLE stands for. */
+int32_t run_on_hole(llm_grammar *grammar, size_t first, size_t count, int height, int32_t *below);
 /* Forgets all sets but those that matchers are in, when there are many. */
 llm_status run_collect(llm_grammar *grammar);
 

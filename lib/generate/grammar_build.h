@@ -3,8 +3,8 @@
  * Grammars as automata over bytes that call one another, and the means to build them: fragments
  * after Thompson ("Regular expression search algorithm", 1968), sets of characters as sequences of
  * UTF-8 bytes, groups with their suffixes. The front ends (grammar_gbnf.c, grammar_regex.c,
- * grammar_schema*.c) parse text and call these; grammar_check.c makes sure that the result is sound
- * and takes small rules into their callers; grammar_run.c runs it. Nothing here recurses.
+ * grammar_schema*.c) parse text and call these; grammar_check.c makes sure that the result is
+ * sound; grammar_run.c runs it. Nothing here recurses.
  */
 #ifndef GENERATE_GRAMMAR_BUILD_H
 #define GENERATE_GRAMMAR_BUILD_H
@@ -19,7 +19,6 @@ enum {
     GRAMMAR_MOST_RULES = 65536,
     GRAMMAR_MOST_NESTING = 256,
     GRAMMAR_MOST_TEXT = 16 << 20, /* bytes */
-    GRAMMAR_INLINE_NODES = 96     /* rules up to this size are taken into their callers */
 };
 
 enum node_kind {
@@ -153,8 +152,8 @@ struct fragment regex_build(struct builder *builder, const char *pattern, size_t
 
 /* ---- grammar_check.c ---- */
 
-/* All rules defined, none left-recursive, some text follows the root; small rules go into their
- * callers; flags of nodes are set. */
+/* All rules are defined, none is left-recursive, some text follows the root; the flags of nodes are
+ * set. */
 llm_status automaton_finish(struct builder *builder);
 
 #endif

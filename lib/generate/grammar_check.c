@@ -2,8 +2,7 @@
  *
  * What a grammar must be before it runs: every rule defined, no rule that calls itself before it
  * has read a byte, a text that follows the root. Ways that never lead to an end are marked, so that
- * the automaton does not go there. Small rules that call nothing are taken into their callers: what
- * may follow within one rule is then known without looking at who called it.
+ * the automaton does not go there.
  */
 #include "generate/grammar_build.h"
 
@@ -224,17 +223,15 @@ static void walk_to(struct walk *walk, int32_t node)
     }
 }
 
-/* The nodes of a body; with `before_bytes` those that are reached before a byte is read. Stops when
- * there are more than `most`. */
-static void walk_body(struct walk *walk, const struct automaton *automaton, int32_t rule,
-                      bool before_bytes, size_t most)
+/* The nodes of a body that are reached before a byte is read. */
+static void walk_body(struct walk *walk, const struct automaton *automaton, int32_t rule)
 {
     walk->number++;
     walk->count = 0;
     walk_to(walk, automaton->rules[rule].start);
-    for (size_t i = 0; i < walk->count && walk->count <= most; i++) {
+    for (size_t i = 0; i < walk->count; i++) {
         const struct node *node = &automaton->nodes[walk->nodes[i]];
-        bool is_passed = !before_bytes || node->kind == NODE_JUMP ||
+        bool is_passed = node->kind == NODE_JUMP ||
                          (node->kind == NODE_CALL && automaton->rules[node->rule].is_nullable);
 
         if (is_passed)
@@ -244,9 +241,9 @@ static void walk_body(struct walk *walk, const struct automaton *automaton, int3
     }
 }
 
-/* Who calls whom (once per call), as edges from rule to rule. */
-static llm_status edges_calls(struct edges *edges, size_t *total_out, struct memory *memory,
-                              const struct automaton *automaton, bool before_bytes)
+/* Who calls whom before a byte is read, once per call, as edges from rule to rule. */
+static llm_status edges_calls(struct edges *edges, struct memory *memory,
+                              const struct automaton *automaton)
 {
     struct walk walk;
     llm_status status = walk_init(&walk, memory, automaton->count);
@@ -257,7 +254,7 @@ static llm_status edges_calls(struct edges *edges, size_t *total_out, struct mem
     if (!edges->starts)
         status = LLM_E_NOMEM;
     for (size_t r = 0; r < automaton->rule_count && !status; r++) {
-        walk_body(&walk, automaton, (int32_t)r, before_bytes, SIZE_MAX);
+        walk_body(&walk, automaton, (int32_t)r);
         for (size_t i = 0; i < walk.count && !status; i++) {
             const struct node *node = &automaton->nodes[walk.nodes[i]];
 
@@ -271,7 +268,6 @@ static llm_status edges_calls(struct edges *edges, size_t *total_out, struct mem
         edges->starts[r + 1] = (int32_t)total;
     }
     walk_free(&walk);
-    *total_out = total;
     return status;
 }
 
@@ -334,9 +330,8 @@ static llm_status refuse_left_recursion(struct memory *memory, const struct auto
     size_t rules = automaton->rule_count;
     int32_t *order = memory_alloc_array(memory, rules, sizeof *order);
     struct edges edges = {NULL, NULL};
-    size_t total;
     size_t ordered = 0;
-    llm_status status = edges_calls(&edges, &total, memory, automaton, true);
+    llm_status status = edges_calls(&edges, memory, automaton);
 
     if (!order)
         status = LLM_E_NOMEM;
@@ -349,87 +344,6 @@ static llm_status refuse_left_recursion(struct memory *memory, const struct auto
     edges_free(memory, &edges);
     memory_release(memory, order);
     return status;
-}
-
-/* ---- small rules into their callers -----------------------------------------------------------
- */
-
-/* A copy of the nodes in `body`; an END becomes a jump to `next`. Returns the copied start. */
-static int32_t copy_body(struct builder *builder, const struct walk *body, int32_t *place,
-                         int32_t next)
-{
-    struct automaton *automaton = &builder->automaton;
-    llm_status status =
-        memory_grow(builder->memory, (void **)&automaton->nodes, &automaton->capacity,
-                    automaton->count + body->count, sizeof *automaton->nodes);
-
-    if (status) {
-        builder_fail(builder, status);
-        return -1;
-    }
-    for (size_t i = 0; i < body->count; i++)
-        place[body->nodes[i]] = (int32_t)(automaton->count + i);
-    for (size_t i = 0; i < body->count; i++) {
-        struct node node = automaton->nodes[body->nodes[i]];
-
-        if (node.kind == NODE_END) {
-            node.kind = NODE_JUMP;
-            node.next = next;
-        } else {
-            node.next = node.next >= 0 ? place[node.next] : -1;
-            node.other = node.other >= 0 ? place[node.other] : -1;
-        }
-        automaton->nodes[automaton->count + i] = node;
-    }
-    automaton->count += body->count;
-    return place[body->nodes[0]];
-}
-
-static bool is_leaf(const struct automaton *automaton, const struct walk *body)
-{
-    for (size_t i = 0; i < body->count; i++) {
-        if (automaton->nodes[body->nodes[i]].kind == NODE_CALL)
-            return false;
-    }
-    return body->count <= GRAMMAR_INLINE_NODES;
-}
-
-/* Replaces the calls of small leaves in all bodies, once; the number of those replaced. New nodes
- * call nothing, and there are no more than `budget` nodes in the end. */
-static size_t take_in_leaves(struct builder *builder, size_t budget)
-{
-    struct automaton *automaton = &builder->automaton;
-    struct walk walk;
-    int32_t *place = memory_alloc_array(builder->memory, budget + 1, sizeof *place);
-    struct calls calls;
-    size_t replaced = 0;
-    llm_status status = walk_init(&walk, builder->memory, budget);
-
-    if (calls_find(&calls, builder->memory, automaton) || !place)
-        status = LLM_E_NOMEM;
-    for (size_t r = 0; r < automaton->rule_count && !status; r++) {
-        walk_body(&walk, automaton, (int32_t)r, false, GRAMMAR_INLINE_NODES);
-        if (!is_leaf(automaton, &walk))
-            continue;
-        for (int32_t call = calls.first[r]; call >= 0; call = calls.next[call]) {
-            int32_t start;
-
-            if (automaton->count + walk.count > budget)
-                break;
-            start = copy_body(builder, &walk, place, automaton->nodes[call].next);
-            if (builder->status)
-                break;
-            automaton->nodes[call].kind = NODE_JUMP;
-            automaton->nodes[call].next = start;
-            automaton->nodes[call].rule = -1;
-            replaced++;
-        }
-    }
-    builder_fail(builder, status);
-    walk_free(&walk);
-    memory_release(builder->memory, place);
-    calls_free(&calls, builder->memory);
-    return replaced;
 }
 
 /* ---- all together -----------------------------------------------------------------------------
@@ -460,12 +374,33 @@ static bool leads_to_end(const struct automaton *automaton, int32_t at)
     return false;
 }
 
+/* Behind jumps that lead to one place only; not all of them when they are very many in a row. */
+static int32_t skip_jumps(const struct automaton *automaton, int32_t at)
+{
+    for (int i = 0; i < 64 && at >= 0; i++) {
+        const struct node *node = &automaton->nodes[at];
+
+        if (node->kind != NODE_JUMP || node->other >= 0 || node->next < 0)
+            return at;
+        at = node->next;
+    }
+    return at;
+}
+
+static void shorten_ways(struct automaton *automaton)
+{
+    for (size_t i = 0; i < automaton->count; i++) {
+        struct node *node = &automaton->nodes[i];
+
+        node->next = skip_jumps(automaton, node->next);
+        node->other = skip_jumps(automaton, node->other);
+    }
+}
+
 llm_status automaton_finish(struct builder *builder)
 {
-    enum { MOST_ROUNDS = 8 };
     struct automaton *automaton = &builder->automaton;
     struct memory *memory = builder->memory;
-    size_t budget = 4 * automaton->count + 16384;
 
     if (!builder->status)
         builder_fail(builder, check_defined(automaton));
@@ -473,16 +408,11 @@ llm_status automaton_finish(struct builder *builder)
         builder_fail(builder, find_reach(memory, automaton, false));
     if (!builder->status)
         builder_fail(builder, refuse_left_recursion(memory, automaton));
-    if (budget > GRAMMAR_MOST_NODES)
-        budget = GRAMMAR_MOST_NODES;
-    for (int round = 0; round < MOST_ROUNDS && !builder->status; round++) {
-        if (!take_in_leaves(builder, budget))
-            break;
-    }
     if (!builder->status)
         builder_fail(builder, find_reach(memory, automaton, true));
     if (builder->status)
         return builder->status;
+    shorten_ways(automaton);
     if (!automaton->nodes[automaton->rules[0].start].is_productive)
         return status_set(LLM_E_FORMAT, "no text follows the grammar: every way goes on forever");
     for (size_t i = 0; i < automaton->count; i++) {

@@ -17,9 +17,17 @@ static llm_status note_exit(llm_grammar *grammar, struct inner_mask *inner, uint
         memory_grow(&grammar->context->memory, (void **)&inner->exits, &inner->exit_capacity,
                     inner->exit_count + 1, sizeof *inner->exits);
 
-    if (!status)
-        inner->exits[inner->exit_count++] = node;
-    return status;
+    if (status)
+        return status;
+    inner->exits[inner->exit_count++] = node;
+    inner->behind += grammar->trie->nodes[node].end - node - 1;
+    return LLM_OK;
+}
+
+/* So many nodes behind exits that it pays to look at more of the stack. */
+static size_t most_behind(const llm_grammar *grammar)
+{
+    return grammar->trie->count / 32 + 256;
 }
 
 /* Sets the bits of the tokens below trie node `from`, where the automaton is in `set`. With `inner`
@@ -48,7 +56,7 @@ static llm_status walk(llm_grammar *grammar, int32_t set, uint32_t from, uint32_
         if (inner && grammar->sets[next].has_left && nodes[at].end > at + 1) {
             llm_status status = note_exit(grammar, inner, at);
 
-            if (status)
+            if (status || inner->behind > most_behind(grammar))
                 return status;
         }
         path[depth] = next;
@@ -78,48 +86,75 @@ void masks_forget(llm_grammar *grammar)
 static llm_status make_inner(llm_grammar *grammar, int32_t set)
 {
     struct memory *memory = &grammar->context->memory;
-    struct inner_mask inner = {NULL, NULL, 0, 0};
+    struct inner_mask inner = {NULL, NULL, 0, 0, 0};
     llm_status status = memory_grow(memory, (void **)&grammar->inner, &grammar->inner_capacity,
                                     grammar->inner_count + 1, sizeof *grammar->inner);
 
     if (status)
         return status;
-    inner.mask = memory_alloc_zeroed(memory, grammar->words, sizeof *inner.mask);
+    inner.mask = memory_alloc_zeroed(memory, grammar->words + 1, sizeof *inner.mask);
     if (!inner.mask)
         return LLM_E_NOMEM;
     status = walk(grammar, set, 0, inner.mask, &inner);
-    if (status) {
+    if (status || inner.behind > most_behind(grammar)) {
         memory_release(memory, inner.mask);
         memory_release(memory, inner.exits);
-        return status;
+        inner = (struct inner_mask){NULL, NULL, 0, 0, 0};
     }
-    grammar->inner_bytes += grammar->words * sizeof *inner.mask + inner.exit_capacity * 4;
+    if (status)
+        return status;
+    grammar->inner_bytes += sizeof inner + inner.exit_capacity * sizeof *inner.exits +
+                            (inner.mask ? grammar->words * sizeof *inner.mask : 0);
     grammar->sets[set].inner = (int32_t)grammar->inner_count;
     grammar->inner[grammar->inner_count++] = inner;
     return LLM_OK;
 }
 
-/* The tokens that may follow places that share a frame. */
-static llm_status add_group(llm_grammar *grammar, uint32_t *mask, size_t first, size_t count)
+/* What is known about the lowest top of the stack that few tokens leave; NULL in *out: there is
+ * none, the whole stack has to be looked at. */
+static llm_status find_inner(const struct inner_mask **out, llm_grammar *grammar, size_t first,
+                             size_t count, int32_t *below)
 {
-    int32_t frame = grammar->places[first].frame;
-    int32_t on_hole = run_on_hole(grammar, grammar->places + first, count);
-    const struct inner_mask *inner;
     llm_status status = LLM_OK;
-    int32_t after;
 
-    if (on_hole < 0)
-        return on_hole;
-    if (grammar->sets[on_hole].inner < 0)
-        status = make_inner(grammar, on_hole);
+    *out = NULL;
+    for (int height = 0; height <= GRAMMAR_MOST_TOP && !status; height++) {
+        int32_t set = run_on_hole(grammar, first, count, height, below);
+
+        if (set < 0)
+            return set;
+        if (grammar->sets[set].inner < 0)
+            status = make_inner(grammar, set);
+        if (status)
+            return status;
+        *out = &grammar->inner[grammar->sets[set].inner];
+        if ((*out)->mask)
+            return LLM_OK;
+        *out = NULL;
+        if (*below == FRAME_BOTTOM)
+            break;
+    }
+    return status;
+}
+
+/* The tokens that may follow places that share a frame. */
+static llm_status add_group(llm_grammar *grammar, uint32_t *mask, int32_t whole, size_t first,
+                            size_t count)
+{
+    const struct inner_mask *inner;
+    int32_t below;
+    int32_t after;
+    llm_status status = find_inner(&inner, grammar, first, count, &below);
+
     if (status)
         return status;
-    inner = &grammar->inner[grammar->sets[on_hole].inner];
+    if (!inner)
+        return walk(grammar, whole, 0, mask, NULL);
     for (size_t i = 0; i < grammar->words; i++)
         mask[i] |= inner->mask[i];
-    if (frame == FRAME_BOTTOM || !inner->exit_count)
+    if (below == FRAME_BOTTOM || !inner->exit_count)
         return LLM_OK;
-    after = run_return(grammar, frame);
+    after = run_return(grammar, below);
     if (after < 0)
         return after;
     for (size_t i = 0; i < inner->exit_count && !status; i++)
@@ -139,7 +174,7 @@ static llm_status make_mask(llm_grammar *grammar, uint32_t *mask, int32_t set)
 
         while (next < end && grammar->places[next].frame == grammar->places[first].frame)
             next++;
-        status = add_group(grammar, mask, first, next - first);
+        status = add_group(grammar, mask, set, first, next - first);
         first = next;
     }
     return status;

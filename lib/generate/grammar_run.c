@@ -288,13 +288,24 @@ int32_t run_return(llm_grammar *grammar, int32_t frame)
     return status ? status : end_set(grammar);
 }
 
-int32_t run_on_hole(llm_grammar *grammar, const struct place *places, size_t count)
+int32_t run_on_hole(llm_grammar *grammar, size_t first, size_t count, int height, int32_t *below)
 {
+    int32_t top[GRAMMAR_MOST_TOP];
+    int32_t frame = grammar->places[first].frame;
+    int32_t on_hole = FRAME_HOLE;
     llm_status status = LLM_OK;
+    int held = 0;
 
+    for (; held < height && frame > FRAME_HOLE; frame = grammar->frames[frame].parent)
+        top[held++] = grammar->frames[frame].node;
+    *below = frame;
+    while (held > 0 && on_hole >= 0)
+        on_hole = intern_frame(grammar, top[--held], on_hole);
+    if (on_hole < 0)
+        return on_hole;
     begin_set(grammar);
     for (size_t i = 0; i < count && !status; i++)
-        status = visit(grammar, places[i].node, FRAME_HOLE);
+        status = visit(grammar, grammar->places[first + i].node, on_hole);
     return status ? status : end_set(grammar);
 }
 
