@@ -187,8 +187,9 @@ llm_status gguf_to_config(json_t **out, const struct tensor_source *source)
 
 static int64_t feed_forward(const llm_model *model)
 {
-    static const char *const names[] = {"blk.0.ffn_up.weight", "blk.0.ffn_up.0.weight",
-                                        "enc.blk.0.ffn_up.weight", "dec.blk.0.ffn_up.weight"};
+    static const char *const names[] = {"blk.0.ffn_gate.weight", "blk.0.ffn_up.weight",
+                                        "blk.0.ffn_up.0.weight", "enc.blk.0.ffn_up.weight",
+                                        "dec.blk.0.ffn_up.weight"};
 
     for (size_t i = 0; i < model->params.count; i++) {
         const struct param *param = &model->params.list[i];
@@ -215,6 +216,7 @@ static double default_of(const llm_model *model, const struct gguf_field *field)
     case GGUF_HEADS:
         return model->heads;
     case GGUF_KV_HEADS:
+    case GGUF_SIZE_KV_HEADS:
         return model->kv_heads;
     case GGUF_HEAD_DIM:
         return model->head_dim;
@@ -230,7 +232,8 @@ static void write_field(struct gguf *gguf, const llm_model *model, const struct 
     const json_t *value = json_object_get(model->config, field->field);
     char buffer[GGUF_KEY];
     const char *key = gguf_key(buffer, family->architecture, field->key);
-    double number = json_is_number(value) ? json_number_value(value) : default_of(model, field);
+    bool is_given = json_is_number(value) && field->missing != GGUF_SIZE_KV_HEADS;
+    double number = is_given ? json_number_value(value) : default_of(model, field);
 
     if (!json_is_number(value) && !json_is_boolean(value) &&
         (field->missing == GGUF_NO_DEFAULT ||

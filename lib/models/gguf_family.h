@@ -20,7 +20,8 @@ enum gguf_default {
     GGUF_HEADS,
     GGUF_KV_HEADS,
     GGUF_HEAD_DIM,
-    GGUF_NUMBER /* `number` */
+    GGUF_SIZE_KV_HEADS, /* as GGUF_KV_HEADS, whatever config.json says (Falcon) */
+    GGUF_NUMBER         /* `number` */
 };
 
 enum gguf_kind { GGUF_COUNT, GGUF_REAL, GGUF_FLAG };
