@@ -16,8 +16,8 @@ import json
 import os
 import pathlib
 
-__all__ = ["ChatTemplate", "Context", "Dataset", "Error", "Model", "Session", "Tensor", "Tokenizer", "Trainer",
-           "generate", "train", "version"]
+__all__ = ["ChatTemplate", "Context", "Dataset", "Error", "Model", "Session", "Task", "Tensor",
+           "Tokenizer", "Trainer", "generate", "train", "version"]
 
 
 def _find():
@@ -599,6 +599,199 @@ _declare("llm_trainer_run", _i32, _p)
 _declare("llm_trainer_step", _i32, _p, c.POINTER(TrainProgress), _size)
 _declare("llm_trainer_best_loss", _f64, _p)
 _declare("llm_trainer_free", None, _p)
+
+
+class TaskOptions(c.Structure):
+    _fields_ = [("struct_size", _size), ("max_tokens", _i64), ("overlap", _i64), ("pooling", _i32),
+                ("normalize", _i32), ("windows", _i32), ("reserved", _i32)]
+
+
+class TaskBatch(c.Structure):
+    _fields_ = [("struct_size", _size), ("ids", c.POINTER(_i32)), ("type_ids", c.POINTER(_i32)),
+                ("lengths", c.POINTER(_size)), ("count", _size), ("targets", c.POINTER(_i32)),
+                ("values", c.POINTER(c.c_float)), ("target_lengths", c.POINTER(_size))]
+
+
+class AnswerOptions(c.Structure):
+    _fields_ = [("struct_size", _size), ("max_answer", _i64), ("overlap", _i64),
+                ("no_answer", _i32), ("reserved", _i32)]
+
+
+class Seq2SeqOptions(c.Structure):
+    _fields_ = [("struct_size", _size), ("max_tokens", _i64), ("length_penalty", _f64),
+                ("temperature", _f64), ("top_p", _f64), ("seed", _u64), ("num_beams", _i32),
+                ("early_stopping", _i32), ("top_k", _i32), ("reserved", _i32)]
+
+
+class Entity(c.Structure):
+    _fields_ = [("begin", _size), ("end", _size), ("name", c.c_char_p), ("label", _i32),
+                ("score", c.c_float)]
+
+
+class Answer(c.Structure):
+    _fields_ = [("begin", _size), ("end", _size), ("score", c.c_float), ("reserved", _i32)]
+
+
+class Fill(c.Structure):
+    _fields_ = [("id", _i32), ("probability", c.c_float)]
+
+
+def _pack(texts, types=None):
+    """Lists of token ids as a TaskBatch."""
+    flat = [i for text in texts for i in text]
+    batch = _options(TaskBatch, "llm_task_batch_init", count=len(texts))
+    batch.ids = (_i32 * max(len(flat), 1))(*flat)
+    batch.lengths = (_size * max(len(texts), 1))(*map(len, texts))
+    if types is not None:
+        batch.type_ids = (_i32 * max(len(flat), 1))(*[i for text in types for i in text])
+    return batch
+
+
+def _strings(texts):
+    """C arrays of UTF-8 texts and of their sizes."""
+    raw = [text.encode() for text in texts]
+    return ((c.c_char_p * max(len(raw), 1))(*raw), (_size * max(len(raw), 1))(*map(len, raw)))
+
+
+def _grid(values, rows):
+    """rows x ... floats as a numpy array, or as lists without numpy."""
+    try:
+        import numpy
+        return numpy.frombuffer(values, "<f4").reshape(rows, len(values) // max(rows, 1))
+    except ImportError:
+        width = len(values) // max(rows, 1)
+        return [values[i * width:(i + 1) * width] for i in range(rows)]
+
+
+class Task(_Handle):
+    """Embeddings, classification, entities, answers, masks and translation with one model.
+    Texts are str; where a list of token ids is given instead, special tokens must be in it."""
+    _free = "llm_task_free"
+    POOLINGS = {None: 0, "mean": 1, "cls": 2, "last": 3, "max": 4, "mean_sqrt": 5, "model": 6}
+    TAGS = {"none": 0, "simple": 1, "first": 2, "average": 3, "max": 4}
+
+    def __init__(self, model, tokenizer=None, pooling=None, **options):
+        pointer = _p()
+        struct = _options(TaskOptions, "llm_task_options_init", pooling=self.POOLINGS[pooling],
+                          **options)
+        _check(_lib.llm_task_new(c.byref(pointer), model, tokenizer, c.byref(struct)))
+        super().__init__(pointer)
+
+    @classmethod
+    def load(cls, directory, context=None, pooling=None, **options):
+        pointer, task = _p(), cls.__new__(cls)
+        struct = _options(TaskOptions, "llm_task_options_init", pooling=cls.POOLINGS[pooling],
+                          **options)
+        _check(_lib.llm_task_load(c.byref(pointer), context or Context.default(),
+                                  os.fsencode(directory), c.byref(struct)))
+        _Handle.__init__(task, pointer)
+        return task
+
+    @property
+    def labels(self):
+        model = _p(_lib.llm_task_model(self))
+        return [_lib.llm_model_label(model, i).decode()
+                for i in range(_lib.llm_model_label_count(model))]
+
+    def _floats(self, call, rows, *arguments):
+        needed = _size()
+        _check(call(None, 0, c.byref(needed), self, *arguments))
+        values = (c.c_float * needed.value)()
+        _check(call(values, needed.value, c.byref(needed), self, *arguments))
+        return _grid(values, rows)
+
+    def embed(self, texts):
+        """[len(texts)][dim]: one vector for each text or list of ids."""
+        if texts and not isinstance(texts[0], str):
+            return self._floats(_lib.llm_task_embed_ids, len(texts), c.byref(_pack(texts)))
+        return self._floats(_lib.llm_task_embed, len(texts), *_strings(texts), _size(len(texts)))
+
+    def classify(self, texts, pairs=None):
+        """[len(texts)][labels] probabilities; `pairs` are second texts."""
+        count = _size(len(texts))
+        second = _strings(pairs) if pairs is not None else (None, None)
+        if texts and not isinstance(texts[0], str):
+            return self._floats(_lib.llm_task_classify_ids, len(texts),
+                                c.byref(_pack(texts, pairs)))
+        return self._floats(_lib.llm_task_classify, len(texts), *_strings(texts), *second, count)
+
+    def rerank(self, query, documents):
+        """A score for each document, the higher the better."""
+        scores, raw = (c.c_float * max(len(documents), 1))(), query.encode()
+        _check(_lib.llm_task_rerank(scores, self, raw, len(raw), *_strings(documents),
+                                    len(documents)))
+        return scores[:len(documents)]
+
+    def tag(self, text, aggregation="simple"):
+        """[(text of the entity, name, score)]."""
+        raw = text.encode()
+        count, room = _size(), len(raw) + 1
+        out = (Entity * room)()
+        _check(_lib.llm_task_tag(out, room, c.byref(count), self, raw, len(raw),
+                                 self.TAGS[aggregation]))
+        return [(raw[e.begin:e.end].decode("utf-8", "replace"), e.name.decode(), e.score)
+                for e in out[:count.value]]
+
+    def answer(self, question, context, best=1, **options):
+        """[(answer, score)], best first; "" when there is none."""
+        raw, other, count = context.encode(), question.encode(), _size()
+        out = (Answer * best)()
+        struct = _options(AnswerOptions, "llm_answer_options_init", **options)
+        _check(_lib.llm_task_answer(out, best, c.byref(count), self, other, len(other), raw,
+                                    len(raw), c.byref(struct)))
+        return [(raw[a.begin:a.end].decode("utf-8", "replace"), a.score) for a in out[:count.value]]
+
+    def fill_mask(self, text, mask="[MASK]", top=5):
+        """For each mask of the text [(id, probability)], best first."""
+        raw, masks = text.encode(), _size()
+        arguments = (c.byref(masks), self, raw, len(raw), mask.encode(), top)
+        _check(_lib.llm_task_fill_mask(None, 0, *arguments))
+        out = (Fill * (masks.value * top))()
+        _check(_lib.llm_task_fill_mask(out, len(out), *arguments))
+        return [[(f.id, f.probability) for f in out[i * top:(i + 1) * top]]
+                for i in range(masks.value)]
+
+    def generate(self, source, **options):
+        """A text for a text, or ids for ids: translation, summary, ..."""
+        struct, count = _options(Seq2SeqOptions, "llm_seq2seq_options_init", **options), _size()
+        if not isinstance(source, str):
+            ids, out = (_i32 * max(len(source), 1))(*source), (_i32 * struct.max_tokens)()
+            _check(_lib.llm_task_generate_ids(out, struct.max_tokens, c.byref(count), self, ids,
+                                              len(source), c.byref(struct)))
+            return out[:count.value]
+        raw = source.encode()
+        room = 1 << 16
+        out = c.create_string_buffer(room)
+        _check(_lib.llm_task_generate(out, room, c.byref(count), self, raw, len(raw),
+                                      c.byref(struct)))
+        return out.raw[:count.value].decode("utf-8", "replace")
+
+
+_floats = c.POINTER(c.c_float)
+_declare("llm_task_new", _i32, _pp, _p, _p, c.POINTER(TaskOptions))
+_declare("llm_task_load", _i32, _pp, _p, c.c_char_p, c.POINTER(TaskOptions))
+_declare("llm_task_free", None, _p)
+_declare("llm_task_model", _p, _p)
+_declare("llm_model_label_count", _size, _p)
+_declare("llm_model_label", c.c_char_p, _p, _size)
+_declare("llm_task_embed_ids", _i32, _floats, _size, c.POINTER(_size), _p, c.POINTER(TaskBatch))
+_declare("llm_task_classify_ids", _i32, _floats, _size, c.POINTER(_size), _p, c.POINTER(TaskBatch))
+_declare("llm_task_embed", _i32, _floats, _size, c.POINTER(_size), _p, c.POINTER(c.c_char_p),
+         c.POINTER(_size), _size)
+_declare("llm_task_classify", _i32, _floats, _size, c.POINTER(_size), _p, c.POINTER(c.c_char_p),
+         c.POINTER(_size), c.POINTER(c.c_char_p), c.POINTER(_size), _size)
+_declare("llm_task_rerank", _i32, _floats, _p, c.c_char_p, _size, c.POINTER(c.c_char_p),
+         c.POINTER(_size), _size)
+_declare("llm_task_tag", _i32, c.POINTER(Entity), _size, c.POINTER(_size), _p, c.c_char_p, _size,
+         _i32)
+_declare("llm_task_answer", _i32, c.POINTER(Answer), _size, c.POINTER(_size), _p, c.c_char_p, _size,
+         c.c_char_p, _size, c.POINTER(AnswerOptions))
+_declare("llm_task_fill_mask", _i32, c.POINTER(Fill), _size, c.POINTER(_size), _p, c.c_char_p,
+         _size, c.c_char_p, _size)
+_declare("llm_task_generate", _i32, c.c_char_p, _size, c.POINTER(_size), _p, c.c_char_p, _size,
+         c.POINTER(Seq2SeqOptions))
+_declare("llm_task_generate_ids", _i32, c.POINTER(_i32), _size, c.POINTER(_size), _p,
+         c.POINTER(_i32), _size, c.POINTER(Seq2SeqOptions))
 
 
 def train(model, dataset, on_step=None, **options):

@@ -30,7 +30,10 @@ def main(root, library, compiler):
              "DecodeOptions": "llm_decode_options", "TokenChoice": "llm_token_choice",
              "Token": "llm_token", "GenerateOptions": "llm_generate_options",
              "DatasetOptions": "llm_dataset_options", "TrainProgress": "llm_train_progress",
-             "TrainerOptions": "llm_trainer_options"}
+             "TrainerOptions": "llm_trainer_options", "TaskOptions": "llm_task_options",
+             "TaskBatch": "llm_task_batch", "AnswerOptions": "llm_answer_options",
+             "Seq2SeqOptions": "llm_seq2seq_options", "Entity": "llm_entity",
+             "Answer": "llm_answer", "Fill": "llm_fill"}
     problems = []
     for name in dir(libllm):
         kind = getattr(libllm, name)
