@@ -182,8 +182,9 @@ LLM_API llm_status llm_tokenizer_encode(int32_t *ids, size_t capacity, size_t *c
                                         size_t size, const llm_encode_options *options);
 
 /** As llm_tokenizer_encode(), and where each token stands: token i covers bytes begins[i] to
- *  ends[i] (exclusive) of `text`; an added special token covers nothing. All three arrays have room
- *  for `capacity` elements. */
+ *  ends[i] (exclusive) of `text`; an added special token covers nothing. Tokens of byte-level kinds
+ *  cover exactly their bytes; llm_encoding_new() gives whole characters, words and more. All three
+ * arrays have room for `capacity` elements. */
 LLM_API llm_status llm_tokenizer_encode_offsets(int32_t *ids, size_t *begins, size_t *ends,
                                                 size_t capacity, size_t *count_out,
                                                 const llm_tokenizer *tokenizer, const char *text,
@@ -197,6 +198,89 @@ LLM_API llm_status llm_tokenizer_encode_batch(int32_t *ids, size_t capacity, siz
                                               const llm_tokenizer *tokenizer,
                                               const char *const *texts, const size_t *sizes,
                                               size_t count, const llm_encode_options *options);
+
+/** All there is to know of an encoded text, or of a pair of texts. One piece, or several when the
+ *  tokens were more than `max_tokens`: piece 0 is what a model reads, the others hold the rest.
+ *  Immutable; any number of threads may read it. */
+typedef struct llm_encoding llm_encoding;
+
+/** Which end of a text goes when it is too long. */
+enum {
+    LLM_TRUNCATE_RIGHT = 0, /**< the end */
+    LLM_TRUNCATE_LEFT = 1   /**< the beginning */
+};
+
+/** Which text of a pair is truncated. */
+enum {
+    LLM_TRUNCATE_LONGEST_FIRST = 0, /**< the longer one, then both alike */
+    LLM_TRUNCATE_ONLY_FIRST = 1,    /**< the first */
+    LLM_TRUNCATE_ONLY_SECOND = 2    /**< the second */
+};
+
+/** Options of llm_encoding_new(). Fill with llm_encoding_options_init(), then assign. The fields
+ *  "truncation" and "padding" of a tokenizer.json are not used: truncation is asked for here, and
+ *  models read batches without padding. */
+typedef struct llm_encoding_options {
+    size_t struct_size;      /**< set by llm_encoding_options_init() */
+    int64_t max_tokens;      /**< a piece has at most this many, added ones included; 0: no limit */
+    int64_t stride;          /**< tokens that a piece repeats of the one before; default 0 */
+    int32_t truncation_side; /**< LLM_TRUNCATE_RIGHT (default) or LLM_TRUNCATE_LEFT */
+    int32_t truncation_strategy; /**< LLM_TRUNCATE_LONGEST_FIRST (default), ... */
+    int32_t parse_special;       /**< as in llm_encode_options; default 0 */
+    int32_t add_special;         /**< as in llm_encode_options; default 1 */
+} llm_encoding_options;
+
+/** Fill `options` with defaults; `struct_size` is sizeof(llm_encoding_options). */
+LLM_API llm_status llm_encoding_options_init(llm_encoding_options *options, size_t struct_size);
+
+/** Encode a text, or a pair of texts (question and context, premise and hypothesis) put together as
+ *  the tokenizer's post-processor says.
+ *  @param out receives the encoding, NULL on failure; free with llm_encoding_free().
+ *  @param text `size` bytes, any.
+ *  @param pair the second text, `pair_size` bytes; NULL: none (an empty one is "").
+ *  @param options NULL for defaults.
+ *  @return LLM_OK, LLM_E_INVALID (max_tokens less than the added tokens; stride not less than the
+ *  tokens that are left for a text), LLM_E_RANGE (as llm_tokenizer_encode(); the text to be
+ * truncated is too short; more than 65536 pieces), LLM_E_NOMEM. @threads any. */
+LLM_API llm_status llm_encoding_new(llm_encoding **out, const llm_tokenizer *tokenizer,
+                                    const char *text, size_t size, const char *pair,
+                                    size_t pair_size, const llm_encoding_options *options);
+
+/** NULL is allowed. */
+LLM_API void llm_encoding_free(llm_encoding *encoding);
+
+/** How many pieces; at least 1, 0 for NULL. @threads any. */
+LLM_API size_t llm_encoding_pieces(const llm_encoding *encoding);
+
+/** What llm_encoding_values() gives for each token. */
+enum {
+    LLM_ENCODING_IDS = 0,      /**< the token */
+    LLM_ENCODING_TYPES = 1,    /**< its type: which text of a pair, for models that want it */
+    LLM_ENCODING_SPECIAL = 2,  /**< 1: put around the texts, 0: of a text */
+    LLM_ENCODING_WORDS = 3,    /**< number of its word in its text; -1: none */
+    LLM_ENCODING_SEQUENCES = 4 /**< 0: of the first text, 1: of the second, -1: of neither */
+};
+
+/** One value for each token of a piece.
+ *  @param what LLM_ENCODING_*.
+ *  @param count_out receives the number of tokens; may be NULL.
+ *  @return the values, valid as long as the encoding; NULL for a bad argument. @threads any. */
+LLM_API const int32_t *llm_encoding_values(const llm_encoding *encoding, size_t piece, int32_t what,
+                                           size_t *count_out);
+
+/** What llm_encoding_offsets() gives for each token: where it stands in its text. Offsets are those
+ *  of Hugging Face tokenizers: whole characters, after the tokenizer's post-processor has trimmed
+ *  them, 0 and 0 for tokens put around the texts. A byte that is not UTF-8 is a character. */
+enum {
+    LLM_OFFSETS_BYTE_BEGIN = 0,
+    LLM_OFFSETS_BYTE_END = 1, /**< exclusive */
+    LLM_OFFSETS_CHARACTER_BEGIN = 2,
+    LLM_OFFSETS_CHARACTER_END = 3 /**< exclusive */
+};
+
+/** As llm_encoding_values(), for offsets. @param what LLM_OFFSETS_*. @threads any. */
+LLM_API const size_t *llm_encoding_offsets(const llm_encoding *encoding, size_t piece, int32_t what,
+                                           size_t *count_out);
 
 /** Options of decoding. Fill with llm_decode_options_init(), then assign. */
 typedef struct llm_decode_options {

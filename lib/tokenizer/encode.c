@@ -267,32 +267,29 @@ static llm_status encode_text(struct run *run, const char *text, size_t size, bo
     return status;
 }
 
-static llm_status put_around(const struct run *run, const int32_t *ids, size_t count,
-                             size_t position)
-{
-    llm_status status = LLM_OK;
-
-    for (size_t i = 0; i < count && !status; i++)
-        status = put_token(run, ids[i], position, position);
-    return status;
-}
-
 static llm_status encode(const llm_tokenizer *tokenizer, const char *text, size_t size,
                          unsigned flags, struct token_list *out, const struct offsets *offsets)
 {
-    const struct post_processor *post = &tokenizer->post;
-    bool add = (flags & TOKENIZER_ADD_SPECIAL) != 0;
+    const struct post_template *template = &tokenizer->post.single;
+    bool parse_special = (flags & TOKENIZER_PARSE_SPECIAL) != 0;
     struct run run = {
         tokenizer, scratch_take(tokenizer), out, offsets, NULL, out->count, 0,
     };
     llm_status status = run.scratch ? LLM_OK : LLM_E_NOMEM;
+    size_t position = 0;
 
-    if (!status && add)
-        status = put_around(&run, post->before, post->before_count, 0);
-    if (!status)
-        status = encode_text(&run, text, size, (flags & TOKENIZER_PARSE_SPECIAL) != 0);
-    if (!status && add)
-        status = put_around(&run, post->after, post->after_count, size);
+    if (!status && !(flags & TOKENIZER_ADD_SPECIAL)) {
+        status = encode_text(&run, text, size, parse_special);
+        template = NULL;
+    }
+    for (size_t i = 0; template && i < template->count && !status; i++) {
+        if (template->items[i].sequence < 0) {
+            status = put_token(&run, template->items[i].id, position, position);
+        } else {
+            status = encode_text(&run, text, size, parse_special);
+            position = size;
+        }
+    }
     scratch_give(tokenizer, run.scratch);
     return status;
 }
@@ -341,9 +338,12 @@ llm_status tokenizer_encode_offsets(const llm_tokenizer *tokenizer, const char *
 
 size_t tokenizer_max_tokens(const llm_tokenizer *tokenizer, size_t size)
 {
-    size_t extra = tokenizer->post.before_count + tokenizer->post.after_count;
-    size_t bound = size;
+    const struct post_template *template = &tokenizer->post.single;
+    size_t extra = template->count - template->sequences;
+    size_t bound;
 
+    if (!checked_mul(size, template->sequences, &bound))
+        return SIZE_MAX;
     /* A prefix space can come before every other byte, the rest being added tokens. */
     if (tokenizer->add_prefix_space && !checked_mul(bound, 2, &bound))
         return SIZE_MAX;
@@ -465,29 +465,19 @@ llm_status tokenizer_encode_batch(const llm_tokenizer *tokenizer, const char *co
     return status;
 }
 
-/* A long text is cut where every rule cuts and where no added token can stand. The cuts depend on
- * the text alone. */
+/* A long text is cut in front of a space behind a letter. The cuts depend on the text alone. */
 enum { PART = 1 << 20 };
 
-llm_status tokenizer_encode_parallel(const llm_tokenizer *tokenizer, const char *text, size_t size,
-                                     unsigned flags, int threads, struct token_list *out)
+static llm_status encode_parts(const llm_tokenizer *tokenizer, const char *text, size_t size,
+                               unsigned flags, int threads, struct token_list *out)
 {
-    bool cuttable =
-        tokenizer->added.count == 0 && !tokenizer->add_prefix_space &&
-        (tokenizer->split->id != LLM_SPLIT_NONE || tokenizer->kind != LLM_TOKENIZER_BPE);
     struct memory *memory = &tokenizer->context->memory;
     size_t most = size / PART + 1;
-    const char **texts = NULL;
-    size_t *sizes = NULL;
+    const char **texts = memory_alloc_array(memory, most, sizeof *texts);
+    size_t *sizes = memory_alloc_array(memory, 2 * most, sizeof *sizes);
     size_t count = 0;
     llm_status status = LLM_E_NOMEM;
 
-    if (threads <= 1 || !cuttable || size < 2 * (size_t)PART ||
-        ((flags & TOKENIZER_ADD_SPECIAL) &&
-         tokenizer->post.before_count + tokenizer->post.after_count > 0))
-        return tokenizer_encode(tokenizer, text, size, flags, out);
-    texts = memory_alloc_array(memory, most, sizeof *texts);
-    sizes = memory_alloc_array(memory, 2 * most, sizeof *sizes);
     if (!texts || !sizes)
         goto done;
     for (size_t at = 0; at < size; count++) {
@@ -503,5 +493,29 @@ llm_status tokenizer_encode_parallel(const llm_tokenizer *tokenizer, const char 
 done:
     memory_release(memory, texts);
     memory_release(memory, sizes);
+    return status;
+}
+
+llm_status tokenizer_encode_parallel(const llm_tokenizer *tokenizer, const char *text, size_t size,
+                                     unsigned flags, int threads, struct token_list *out)
+{
+    const struct post_template *template = &tokenizer->post.single;
+    bool add = (flags & TOKENIZER_ADD_SPECIAL) != 0;
+    unsigned bare = flags & ~(unsigned)TOKENIZER_ADD_SPECIAL;
+    llm_status status = LLM_OK;
+
+    if (threads <= 1 || !tokenizer->cuts_at_space || size < 2 * (size_t)PART)
+        return tokenizer_encode(tokenizer, text, size, flags, out);
+    if (!add)
+        return encode_parts(tokenizer, text, size, bare, threads, out);
+    for (size_t i = 0; i < template->count && !status; i++) {
+        if (template->items[i].sequence >= 0) {
+            status = encode_parts(tokenizer, text, size, bare, threads, out);
+            continue;
+        }
+        status = token_list_reserve(out, 1);
+        if (!status)
+            out->ids[out->count++] = template->items[i].id;
+    }
     return status;
 }

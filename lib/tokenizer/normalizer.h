@@ -33,6 +33,7 @@ struct normalizer_type {
     bool (*leaves)(const void *data, const char *text, size_t size);
     /* No byte becomes more bytes than this; NULL: than one. */
     size_t (*growth)(const void *data);
+    bool local; /* text cut in front of a space behind a letter becomes the same in its parts */
     void (*free)(void *data, struct memory *memory); /* NULL: memory_release(data) */
 };
 

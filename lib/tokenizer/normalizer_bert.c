@@ -202,5 +202,8 @@ static size_t growth(const void *data)
     return 8;
 }
 
-const struct normalizer_type normalizer_bert = {
-    .type = "BertNormalizer", .read = read_bert, .apply = apply_bert, .growth = growth};
+const struct normalizer_type normalizer_bert = {.type = "BertNormalizer",
+                                                .local = true,
+                                                .read = read_bert,
+                                                .apply = apply_bert,
+                                                .growth = growth};

@@ -235,8 +235,11 @@ static size_t growth(const void *data)
         (void)data;                                                                                \
         return leaves((form), text, size);                                                         \
     }                                                                                              \
-    const struct normalizer_type normalizer_##name = {                                             \
-        .type = (file_type), .apply = apply_##name, .leaves = leaves_##name, .growth = growth}
+    const struct normalizer_type normalizer_##name = {.type = (file_type),                         \
+                                                      .apply = apply_##name,                       \
+                                                      .leaves = leaves_##name,                     \
+                                                      .growth = growth,                            \
+                                                      .local = true}
 
 FORM(nfc, "NFC", FORM_COMPOSED);
 FORM(nfd, "NFD", 0u);

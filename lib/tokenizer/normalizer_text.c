@@ -100,7 +100,7 @@ static bool leaves_ascii(const void *data, const char *text, size_t size)
 }
 
 const struct normalizer_type normalizer_strip_accents = {
-    .type = "StripAccents", .apply = apply_strip_accents, .leaves = leaves_ascii};
+    .type = "StripAccents", .local = true, .apply = apply_strip_accents, .leaves = leaves_ascii};
 
 /* ---- Lowercase ---- */
 
@@ -147,8 +147,11 @@ static size_t growth_two(const void *data)
     return 2;
 }
 
-const struct normalizer_type normalizer_lowercase = {
-    .type = "Lowercase", .apply = apply_lowercase, .leaves = leaves_lower, .growth = growth_two};
+const struct normalizer_type normalizer_lowercase = {.type = "Lowercase",
+                                                     .local = true,
+                                                     .apply = apply_lowercase,
+                                                     .leaves = leaves_lower,
+                                                     .growth = growth_two};
 
 /* ---- Nmt: the cleaning of neural machine translation corpora, as SentencePiece does it ---- */
 
@@ -332,4 +335,4 @@ static llm_status apply_byte_level(const void *data, struct normalizer_work *wor
 }
 
 const struct normalizer_type normalizer_byte_level = {
-    .type = "ByteLevel", .apply = apply_byte_level, .growth = growth_two};
+    .type = "ByteLevel", .local = true, .apply = apply_byte_level, .growth = growth_two};

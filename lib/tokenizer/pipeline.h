@@ -81,13 +81,28 @@ extern const struct tokenizer_algorithm algorithm_characters;
 extern const struct tokenizer_algorithm algorithm_word_level;
 extern const struct tokenizer_algorithm algorithm_word_piece;
 
-/* Tokens put around a text. */
+/* A token put around texts, or one of the texts. */
+struct post_item {
+    int32_t sequence; /* 0 or 1: a text; -1: a token */
+    int32_t id;       /* of the token */
+    int32_t type;
+};
+
+enum { POST_SEQUENCES = 4 };
+
+struct post_template {
+    struct post_item *items;
+    size_t count;
+    size_t capacity;
+    size_t sequences; /* how many items are texts */
+};
+
 struct post_processor {
-    int32_t *before;
-    size_t before_count;
-    int32_t *after;
-    size_t after_count;
-    char *json; /* the field as the file had it, to write it again; NULL: null */
+    struct post_template single;
+    struct post_template pair;
+    bool trim;        /* white space at the ends of byte-level tokens is not in their offsets */
+    bool trim_prefix; /* except for a space that add_prefix_space may have put there */
+    char *json;       /* the field as the file had it, to write it again; NULL: null */
 };
 
 /* Fields of tokenizer.json that are kept as they are, to be written again. */
@@ -110,6 +125,7 @@ struct llm_tokenizer {
     bool spelled;        /* the vocabulary is spelled in the byte alphabet, and held as bytes */
     bool unspell;        /* words are still spelled when the pre-tokenizer is done */
     bool plain_decoding; /* a token decodes to its own bytes: the decoder has nothing to do */
+    bool cuts_at_space; /* a text may be cut in front of a space behind a letter */
     size_t growth;       /* most bytes that a byte of text can become; 0: one */
     char *stage_json[STAGE_COUNT]; /* the fields as the file had them; NULL: null */
     const struct tokenizer_algorithm *algorithm;
@@ -154,6 +170,8 @@ bool pre_tokenizer_is_characters(const json_t *pre_tokenizer);
 void tokenizer_name_special(llm_tokenizer *tokenizer, int32_t role, const char *text, size_t size);
 
 llm_status post_read(llm_tokenizer *tokenizer, const json_t *post_processor);
+/* Fill what was not said. */
+llm_status post_finish(llm_tokenizer *tokenizer);
 void post_free(llm_tokenizer *tokenizer);
 
 /* Fields of a stage as the file had them. */

@@ -344,10 +344,50 @@ static llm_status normalize_added(llm_tokenizer *tokenizer)
     return status;
 }
 
+static bool is_letter(char c)
+{
+    return (unsigned)((c | 0x20) - 'a') < 26;
+}
+
+/* Can the text of a token stand across a cut in front of a space behind a letter, or does the token
+ * look across one? */
+static bool crosses_cuts(const struct added_token *token)
+{
+    for (size_t i = 1; i < token->size; i++) {
+        if (token->text[i] == ' ' && is_letter(token->text[i - 1]))
+            return true;
+    }
+    if (token->normal || ((token->flags & ADDED_SINGLE_WORD) && token->text[0] == ' '))
+        return true;
+    return (token->flags & ADDED_RSTRIP) && is_letter(token->text[token->size - 1]);
+}
+
+static bool cuts_at_space(const llm_tokenizer *tokenizer)
+{
+    bool cuts = true;
+
+    for (size_t i = 0; i < tokenizer->added.count && cuts; i++)
+        cuts = !crosses_cuts(&tokenizer->added.tokens[i]);
+    for (size_t i = 0; i < tokenizer->normalizer.count && cuts; i++)
+        cuts = tokenizer->normalizer.stages[i].type->local;
+    if (tokenizer->direct) /* without words, the whole text is one */
+        return cuts &&
+               (tokenizer->split->id != LLM_SPLIT_NONE || tokenizer->kind == LLM_TOKENIZER_BYTES ||
+                tokenizer->kind == LLM_TOKENIZER_CHARACTERS);
+    for (size_t i = 0; i < tokenizer->pre_tokenizer.count && cuts; i++)
+        cuts = tokenizer->pre_tokenizer.stages[i].type->local;
+    if (tokenizer->pre_tokenizer.count == 0)
+        return false;
+    /* The first stage cuts at spaces, so the others see words that no cut of ours divides. */
+    return cuts && tokenizer->pre_tokenizer.stages[0].type->cuts_spaces;
+}
+
 llm_status tokenizer_finish(llm_tokenizer *tokenizer)
 {
     llm_status status = normalize_added(tokenizer);
 
+    if (!status)
+        status = post_finish(tokenizer);
     if (!status && tokenizer->direct && !tokenizer->stage_json[STAGE_PRE_TOKENIZER])
         status = pre_tokenizer_make(tokenizer);
     if (!status && tokenizer->plain_decoding && !tokenizer->stage_json[STAGE_DECODER])
@@ -359,6 +399,7 @@ llm_status tokenizer_finish(llm_tokenizer *tokenizer)
             growth = SIZE_MAX;
         tokenizer->growth = growth;
     }
+    tokenizer->cuts_at_space = !status && cuts_at_space(tokenizer);
     tokenizer_guess_special(tokenizer);
     return status;
 }

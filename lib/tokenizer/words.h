@@ -49,6 +49,8 @@ struct pre_tokenizer_type {
     llm_status (*apply)(const void *data, struct words *words);
     void (*free)(void *data, struct memory *memory); /* NULL: memory_release(data) */
     size_t growth; /* no byte becomes more bytes than this; 0: than one */
+    bool local; /* text cut in front of a space behind a letter gives the same words in its parts */
+    bool cuts_spaces; /* no word has a space in it */
 };
 
 struct pre_tokenizer_stage {

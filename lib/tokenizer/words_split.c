@@ -73,8 +73,8 @@ static llm_status apply_bert(const void *data, struct words *words)
     return LLM_OK;
 }
 
-const struct pre_tokenizer_type pre_tokenizer_bert = {.type = "BertPreTokenizer",
-                                                      .apply = apply_bert};
+const struct pre_tokenizer_type pre_tokenizer_bert = {
+    .type = "BertPreTokenizer", .local = true, .cuts_spaces = true, .apply = apply_bert};
 
 static llm_status apply_whitespace_split(const void *data, struct words *words)
 {
@@ -83,8 +83,8 @@ static llm_status apply_whitespace_split(const void *data, struct words *words)
     return LLM_OK;
 }
 
-const struct pre_tokenizer_type pre_tokenizer_whitespace_split = {.type = "WhitespaceSplit",
-                                                                  .apply = apply_whitespace_split};
+const struct pre_tokenizer_type pre_tokenizer_whitespace_split = {
+    .type = "WhitespaceSplit", .local = true, .cuts_spaces = true, .apply = apply_whitespace_split};
 
 static llm_status read_punctuation(void **data, struct memory *memory, const json_t *stage)
 {
@@ -104,7 +104,7 @@ static llm_status apply_punctuation(const void *data, struct words *words)
 }
 
 const struct pre_tokenizer_type pre_tokenizer_punctuation = {
-    .type = "Punctuation", .read = read_punctuation, .apply = apply_punctuation};
+    .type = "Punctuation", .local = true, .read = read_punctuation, .apply = apply_punctuation};
 
 static llm_status read_digits(void **data, struct memory *memory, const json_t *stage)
 {
@@ -121,7 +121,7 @@ static llm_status apply_digits(const void *data, struct words *words)
 }
 
 const struct pre_tokenizer_type pre_tokenizer_digits = {
-    .type = "Digits", .read = read_digits, .apply = apply_digits};
+    .type = "Digits", .local = true, .read = read_digits, .apply = apply_digits};
 
 /* ---- runs of word characters and runs of others ---- */
 
@@ -155,8 +155,8 @@ static llm_status apply_whitespace(const void *data, struct words *words)
     return LLM_OK;
 }
 
-const struct pre_tokenizer_type pre_tokenizer_whitespace = {.type = "Whitespace",
-                                                            .apply = apply_whitespace};
+const struct pre_tokenizer_type pre_tokenizer_whitespace = {
+    .type = "Whitespace", .local = true, .cuts_spaces = true, .apply = apply_whitespace};
 
 /* ---- by a pattern ---- */
 

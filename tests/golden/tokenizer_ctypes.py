@@ -152,3 +152,46 @@ class Tokenizer:
     @property
     def vocab_size(self):
         return lib.llm_tokenizer_vocab_size(self.handle)
+
+
+class EncodingOptions(c.Structure):
+    _fields_ = [("struct_size", c.c_size_t), ("max_tokens", c.c_int64), ("stride", c.c_int64),
+                ("truncation_side", c.c_int32), ("truncation_strategy", c.c_int32),
+                ("parse_special", c.c_int32), ("add_special", c.c_int32)]
+
+
+lib.llm_encoding_pieces.restype = c.c_size_t
+lib.llm_encoding_pieces.argtypes = [c.c_void_p]
+lib.llm_encoding_values.restype = c.POINTER(c.c_int32)
+lib.llm_encoding_values.argtypes = [c.c_void_p, c.c_size_t, c.c_int32, c.POINTER(c.c_size_t)]
+lib.llm_encoding_offsets.restype = c.POINTER(c.c_size_t)
+lib.llm_encoding_offsets.argtypes = [c.c_void_p, c.c_size_t, c.c_int32, c.POINTER(c.c_size_t)]
+
+
+class Piece:
+    """One piece of an encoding, as lists."""
+
+    def __init__(self, handle, index):
+        count = c.c_size_t()
+        values = lambda get, what: get(handle, index, what, c.byref(count))[:count.value]
+        self.ids, self.types, self.special, self.words, self.sequences = (
+            values(lib.llm_encoding_values, i) for i in range(5))
+        offsets = [values(lib.llm_encoding_offsets, i) for i in range(4)]
+        self.bytes = list(zip(offsets[0], offsets[1]))
+        self.characters = list(zip(offsets[2], offsets[3]))
+
+
+def encode_whole(tokenizer, text, pair=None, **options):
+    """All pieces of an encoded text or pair (str or bytes)."""
+    own = EncodingOptions()
+    check(lib.llm_encoding_options_init(c.byref(own), c.c_size_t(c.sizeof(own))))
+    for key, value in options.items():
+        setattr(own, key, value)
+    data = [t.encode() if isinstance(t, str) else t for t in (text, pair)]
+    out = c.c_void_p()
+    check(lib.llm_encoding_new(c.byref(out), tokenizer.handle, data[0], c.c_size_t(len(data[0])),
+                               data[1], c.c_size_t(len(data[1] or b"")), c.byref(own)))
+    try:
+        return [Piece(out, i) for i in range(lib.llm_encoding_pieces(out))]
+    finally:
+        lib.llm_encoding_free(out)
