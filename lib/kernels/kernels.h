@@ -10,6 +10,7 @@
 
 #include "kernels/attention.h"
 #include "kernels/gemm.h"
+#include "kernels/qgemm.h"
 #include "kernels/recurrent.h"
 #include "kernels/vector.h"
 
@@ -18,6 +19,7 @@
 struct kernels {
     uint32_t cpu; /* CPU_* flags that the table was filled for */
     struct gemm_kernels gemm;
+    struct qgemm_kernels qgemm;
     struct attention_kernels attention;
     struct recurrent_kernels recurrent;
     struct vector_kernels vector;

@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The loops around the kernels of the quantized matrix product. A team of threads rounds the rows
+ * of activations to columns together, meets once, and then each thread computes rows of W of its
+ * own: contiguous ones, so that it reads one stream of memory. Two paths:
+ *
+ *   direct   few columns: a panel of W is read in its own bits, once.
+ *   tile     panels of W are unpacked, a stretch of k at a time, to bytes that stay in the
+ *            first-level cache while all columns pass by.
+ *
+ * Both add up in the same order.
+ */
+#include "kernels/qgemm.h"
+
+#include "base/cpu.h"
+#include "base/parallel.h"
+#include "kernels/qgemm_kernel.h"
+
+enum {
+    TILE_BLOCKS = 16,                /* along k; a multiple of the longest block of a file */
+    ROWS_AT_ONCE = 512,              /* of activations */
+    PRODUCTS_PER_THREAD = 64 * 1024, /* below this a thread is not worth waking */
+    MOST_THREADS = 1024
+};
+
+struct job {
+    const struct qgemm_kernels *kernels;
+    const struct qgemm *q;
+    int64_t blocks; /* of 32, along k */
+    int64_t rows;   /* of activations at once */
+    int threads;
+    uint8_t *columns;
+    char *scratch;         /* of the threads */
+    int64_t bytes_columns; /* of scratch for all columns */
+    int64_t bytes_codes, bytes_scales, bytes_sums;
+};
+
+static int64_t least(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+static int64_t aligned(int64_t bytes)
+{
+    return (bytes + QGEMM_ALIGNMENT - 1) / QGEMM_ALIGNMENT * QGEMM_ALIGNMENT;
+}
+
+/* False when there is nothing to compute. */
+static bool prepare(const struct qgemm_kernels *kernels, const struct qgemm *q, struct job *job)
+{
+    int64_t tile_rows = kernels->tile_panels * QGEMM_PANEL;
+    int64_t useful = 0;
+    int64_t planes = 1;
+
+    *job = (struct job){.kernels = kernels, .q = q};
+    for (int i = 0; i < q->outputs; i++) {
+        const struct qgemm_weights *weights = q->output[i].weights;
+
+        useful += q->m * weights->n * q->k / PRODUCTS_PER_THREAD;
+        if (qgemm_traits[weights->type].planes > planes)
+            planes = qgemm_traits[weights->type].planes;
+    }
+    job->blocks = (q->k + QGEMM_BLOCK - 1) / QGEMM_BLOCK;
+    job->rows = least(q->m, ROWS_AT_ONCE);
+    job->threads = (int)least(least(q->threads > 0 ? q->threads : 1, useful + 1), MOST_THREADS);
+    job->bytes_columns = aligned(job->rows * job->blocks * QGEMM_COLUMN_BYTES);
+    if (q->m > kernels->direct_columns) {
+        job->bytes_codes = tile_rows * TILE_BLOCKS * QGEMM_BLOCK * planes;
+        job->bytes_scales = tile_rows * TILE_BLOCKS * 2 * (int64_t)sizeof(float);
+    }
+    job->bytes_sums = aligned(job->rows * tile_rows * (int64_t)sizeof(float));
+    return q->m > 0 && q->outputs > 0;
+}
+
+static int64_t thread_bytes(const struct job *job)
+{
+    return job->bytes_codes + 2 * job->bytes_scales + job->bytes_sums;
+}
+
+/* The columns of activations lie in groups of nearly equal width, none above `tile_columns`. */
+static int64_t group_begin(const struct job *job, int64_t rows, int64_t group)
+{
+    int64_t groups = (rows + job->kernels->tile_columns - 1) / job->kernels->tile_columns;
+
+    return rows * group / groups;
+}
+
+static void quantize_rows(const struct job *job, int64_t first, int64_t rows, int thread, int team)
+{
+    const struct qgemm *q = job->q;
+    int64_t groups = (rows + job->kernels->tile_columns - 1) / job->kernels->tile_columns;
+    int64_t per_column = job->blocks * QGEMM_COLUMN_BYTES;
+
+    for (int64_t group = groups * thread / team; group < groups * (thread + 1) / team; group++) {
+        int64_t begin = group_begin(job, rows, group);
+        int64_t width = group_begin(job, rows, group + 1) - begin;
+
+        for (int64_t column = 0; column < width; column++)
+            job->kernels->quantize(q->k, q->a + (first + begin + column) * q->lda,
+                                   job->columns + begin * per_column, width, column);
+    }
+}
+
+/* Adds what else goes into the output: sums[columns][stride] to rows `first` on and to columns of
+ * `out` from `at` on. */
+static void finish(const struct qgemm_output *output, const float *sums, int64_t stride,
+                   int64_t first, int64_t rows, int64_t at)
+{
+    int64_t count = least(output->weights->n - at, stride);
+
+    for (int64_t i = 0; i < rows; i++, sums += stride) {
+        float *out = output->out + (first + i) * output->ldo + at;
+        const float *residual =
+            output->residual ? output->residual + (first + i) * output->ldr + at : NULL;
+
+        for (int64_t j = 0; j < count; j++) {
+            float value = sums[j];
+
+            if (output->bias)
+                value += output->bias[at + j];
+            if (residual)
+                value += residual[j];
+            out[j] = value;
+        }
+    }
+}
+
+static void run_direct(const struct job *job, const struct qgemm_output *output, int64_t tile,
+                       int64_t first, int64_t rows, float *sums)
+{
+    const struct qgemm_kernels *kernels = job->kernels;
+    int64_t panels = (output->weights->n + QGEMM_PANEL - 1) / QGEMM_PANEL;
+    int64_t end = least((tile + 1) * kernels->tile_panels, panels);
+
+    for (int64_t panel = tile * kernels->tile_panels; panel < end; panel++) {
+        kernels->direct[output->weights->type](output->weights, panel, job->columns, rows, sums);
+        finish(output, sums, QGEMM_PANEL, first, rows, panel * QGEMM_PANEL);
+    }
+}
+
+static void run_tile(const struct job *job, const struct qgemm_output *output, int64_t index,
+                     int64_t first, int64_t rows, char *scratch)
+{
+    const struct qgemm_kernels *kernels = job->kernels;
+    const struct qgemm_weights *weights = output->weights;
+    int64_t panels = (weights->n + QGEMM_PANEL - 1) / QGEMM_PANEL;
+    int64_t tile_rows = kernels->tile_panels * QGEMM_PANEL;
+    int64_t groups = (rows + kernels->tile_columns - 1) / kernels->tile_columns;
+    struct qgemm_tile tile = {
+        .codes = (uint8_t *)scratch,
+        .scales = (float *)(void *)(scratch + job->bytes_codes),
+        .lows = (float *)(void *)(scratch + job->bytes_codes + job->bytes_scales)};
+    float *sums = (float *)(void *)(scratch + job->bytes_codes + 2 * job->bytes_scales);
+
+    for (int64_t from = 0; from < job->blocks; from += TILE_BLOCKS) {
+        int64_t blocks = least(job->blocks - from, TILE_BLOCKS);
+
+        for (int64_t place = 0; place < kernels->tile_panels; place++)
+            kernels->unpack[weights->type](weights,
+                                           least(index * kernels->tile_panels + place, panels - 1),
+                                           from, blocks, &tile, place);
+        for (int64_t group = 0; group < groups; group++) {
+            int64_t begin = group_begin(job, rows, group);
+            int64_t width = group_begin(job, rows, group + 1) - begin;
+            const uint8_t *columns =
+                job->columns + (begin * job->blocks + width * from) * QGEMM_COLUMN_BYTES;
+
+            kernels->multiply[weights->type](&tile, blocks, columns, width,
+                                             sums + begin * tile_rows, from == 0);
+        }
+    }
+    if (job->blocks == 0) {
+        for (int64_t i = 0; i < rows * tile_rows; i++)
+            sums[i] = 0.0f;
+    }
+    finish(output, sums, tile_rows, first, rows, index * tile_rows);
+}
+
+static int64_t tiles_of(const struct job *job, const struct qgemm_output *output)
+{
+    int64_t tile_rows = job->kernels->tile_panels * QGEMM_PANEL;
+
+    return (output->weights->n + tile_rows - 1) / tile_rows;
+}
+
+/* The first tile of the output that lies behind `bytes` of all weights, of which `before` belong to
+ * outputs in front of it. */
+static int64_t tile_after(int64_t bytes, int64_t before, int64_t tile_bytes, int64_t tiles)
+{
+    int64_t tile = bytes > before ? (bytes - before + tile_bytes - 1) / tile_bytes : 0;
+
+    return least(tile, tiles);
+}
+
+static void multiply_rows(const struct job *job, int64_t first, int64_t rows, int thread, int team)
+{
+    const struct qgemm *q = job->q;
+    char *scratch = job->scratch + thread * thread_bytes(job);
+    int64_t total = 0;
+    int64_t before = 0;
+
+    for (int i = 0; i < q->outputs; i++)
+        total += tiles_of(job, &q->output[i]) * (qgemm_block_bytes(q->output[i].weights->type) *
+                                                 256 / qgemm_block(q->output[i].weights->type));
+    for (int i = 0; i < q->outputs; i++) {
+        const struct qgemm_output *output = &q->output[i];
+        enum qgemm_type type = output->weights->type;
+        int64_t tile_bytes = qgemm_block_bytes(type) * 256 / qgemm_block(type);
+        int64_t tiles = tiles_of(job, output);
+        int64_t end = tile_after(total * (thread + 1) / team, before, tile_bytes, tiles);
+
+        for (int64_t tile = tile_after(total * thread / team, before, tile_bytes, tiles);
+             tile < end; tile++) {
+            if (rows <= job->kernels->direct_columns && job->blocks > 0)
+                run_direct(job, output, tile, first, rows, (float *)(void *)scratch);
+            else
+                run_tile(job, output, tile, first, rows, scratch);
+        }
+        before += tiles * tile_bytes;
+    }
+}
+
+static void run_member(void *arg, int thread, int team)
+{
+    const struct job *job = arg;
+
+    for (int64_t first = 0; first < job->q->m; first += job->rows) {
+        int64_t rows = least(job->rows, job->q->m - first);
+
+        if (first > 0)
+            parallel_barrier(team);
+        quantize_rows(job, first, rows, thread, team);
+        parallel_barrier(team);
+        multiply_rows(job, first, rows, thread, team);
+    }
+}
+
+size_t qgemm_scratch_bytes(const struct qgemm_kernels *kernels, const struct qgemm *product)
+{
+    struct job job;
+
+    if (!prepare(kernels, product, &job))
+        return QGEMM_ALIGNMENT;
+    return (size_t)(job.bytes_columns + job.threads * thread_bytes(&job)) + QGEMM_ALIGNMENT;
+}
+
+void qgemm_run(const struct qgemm_kernels *kernels, const struct qgemm *product)
+{
+    struct job job;
+
+    if (!prepare(kernels, product, &job))
+        return;
+    job.columns = product->scratch;
+    job.scratch = (char *)product->scratch + job.bytes_columns;
+    parallel_team(job.threads, run_member, &job);
+}
+
+void qgemm_fill(struct qgemm_kernels *kernels, uint32_t cpu)
+{
+    (void)cpu;
+    qgemm_fill_portable(kernels);
+}
