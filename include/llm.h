@@ -10,6 +10,7 @@
 #include "llm/chat.h"
 #include "llm/model.h"
 #include "llm/session.h"
+#include "llm/adapter.h"
 #include "llm/task.h"
 #include "llm/optimizer.h"
 #include "llm/dataset.h"

@@ -6,6 +6,7 @@
 #ifndef LLM_TRAINER_H
 #define LLM_TRAINER_H
 
+#include "adapter.h"
 #include "dataset.h"
 #include "model.h"
 #include "optimizer.h"
@@ -93,6 +94,9 @@ typedef struct llm_trainer_options {
                               instead of the last; default 0 */
     int32_t tensorboard; /**< 1 (default): write TensorBoard events when there is an output */
     int32_t reserved;    /**< 0 */
+    /** Not NULL: this adapter of the model is trained, the model stays as it is; output and
+     *  checkpoints hold PEFT's files. Default NULL. */
+    llm_adapter *adapter;
 } llm_trainer_options;
 
 /** Fill `options` with defaults; `struct_size` is sizeof(llm_trainer_options). */

@@ -5,6 +5,7 @@
 #include "api/tape_api.h"
 
 #include "base/text.h"
+#include "nn/adapter.h"
 
 #include <string.h>
 
@@ -96,6 +97,7 @@ void llm_tape_free(llm_tape *tape)
     if (!tape)
         return;
     context = context_retain(tape->cx.context);
+    (void)adapter_uses_set(&tape->cx, NULL, NULL, 0);
     cx_free(&tape->cx);
     memory_release(&context->memory, tape);
     context_release(context);

@@ -75,6 +75,9 @@ struct cx {
     void *scratch[CX_SCRATCH_SLOTS];
     size_t scratch_bytes[CX_SCRATCH_SLOTS];
 
+    const struct adapter_use *adapters; /* nn/adapter.h: what linear layers add to; or NULL */
+    size_t adapter_count;
+
     /* Not NULL: the next segment after it becomes non-zero fails with LLM_E_CANCELLED. */
     const _Atomic int32_t *cancel;
 

@@ -12,6 +12,7 @@
 struct linear {
     llm_tensor *weight; /* [out, in] */
     llm_tensor *bias;   /* [out] or NULL */
+    int32_t index;      /* of the weight in the model's params: what adapters know it by */
 };
 
 struct linear_spec {

@@ -189,6 +189,9 @@ static void fill_block(void *arg, int64_t block)
     for (int64_t i = begin; i < end; i++) {
         if (job->param->init == PARAM_INIT_NORMAL)
             job->values[i] = (float)(rng_normal(&rng) * (double)job->param->deviation);
+        else if (job->param->init == PARAM_INIT_UNIFORM)
+            job->values[i] =
+                (float)((2.0 * rng_uniform(&rng) - 1.0) * (double)job->param->deviation);
         else
             job->values[i] = job->param->init == PARAM_INIT_ONE ? 1.0f : 0.0f;
     }

@@ -13,11 +13,17 @@
 enum {
     PARAM_DECAY = 1 << 0,      /* a matrix: weight decay applies */
     PARAM_TRANSPOSED = 1 << 1, /* 2-D, stored [in, out] in files (GPT-2's Conv1D), [out, in] here */
-    PARAM_OPTIONAL = 1 << 2    /* a file may lack it: it keeps its initial values */
+    PARAM_OPTIONAL = 1 << 2,   /* a file may lack it: it keeps its initial values */
+    PARAM_LINEAR = 1 << 16     /* the weight of a linear layer: adapters may change it */
 };
 
 /* How a fresh model starts. */
-enum param_init { PARAM_INIT_ZERO, PARAM_INIT_ONE, PARAM_INIT_NORMAL };
+enum param_init {
+    PARAM_INIT_ZERO,
+    PARAM_INIT_ONE,
+    PARAM_INIT_NORMAL,
+    PARAM_INIT_UNIFORM /* between -deviation and deviation */
+};
 
 struct param {
     const char *name;      /* "transformer.h.0.attn.c_attn.weight" */
@@ -25,7 +31,7 @@ struct param {
     llm_tensor *tensor;
     uint32_t flags;
     enum param_init init;
-    float deviation; /* of PARAM_INIT_NORMAL */
+    float deviation; /* of PARAM_INIT_NORMAL and _UNIFORM */
 };
 
 /* What is behind the tensors. */

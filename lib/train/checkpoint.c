@@ -153,13 +153,12 @@ static llm_status save_state(const llm_trainer *trainer, const char *path)
 
 llm_status checkpoint_export(const llm_trainer *trainer, const char *directory)
 {
-    llm_model_save_options options = {.struct_size = sizeof options, .dtype = LLM_F32};
     llm_status status = file_make_directory(&trainer->context->memory, directory);
 
     if (!status && trainer->dataset->tokenizer)
         status = tokenizer_save(trainer->dataset->tokenizer, directory);
     if (!status)
-        status = model_save(trainer->model, directory, &options);
+        status = trainable_save(trainer, directory);
     return status;
 }
 
@@ -322,30 +321,6 @@ llm_status checkpoint_save(llm_trainer *trainer, const char *directory)
 
 /* ---- resuming ---- */
 
-static llm_status check_same_model(const llm_trainer *trainer, const char *directory)
-{
-    const struct params *mine = &trainer->model->params;
-    llm_model *other = NULL;
-    llm_status status = model_from_path(&other, trainer->context, directory, PARAMS_SHAPES_ONLY);
-
-    if (status)
-        return status;
-    if (other->params.count != mine->count)
-        status = status_set(LLM_E_INVALID, "it is of another model, with %zu parameters, not %zu",
-                            other->params.count, mine->count);
-    for (size_t i = 0; i < mine->count && !status; i++) {
-        const struct param *a = &mine->list[i];
-        const struct param *b = &other->params.list[i];
-
-        if (strcmp(a->name, b->name) != 0 || !tensor_same_shape(a->tensor, b->tensor))
-            status =
-                status_set(LLM_E_INVALID, "it is of another model: %s has shape %s there, %s here",
-                           b->name, tensor_shape_text(b->tensor), tensor_shape_text(a->tensor));
-    }
-    model_release(other);
-    return status;
-}
-
 /* One checkpoint that is sound. The optimizer is loaded before the model because it can refuse. */
 static llm_status load(llm_trainer *trainer, const char *directory)
 {
@@ -356,11 +331,11 @@ static llm_status load(llm_trainer *trainer, const char *directory)
     llm_status status = optimizer && position ? read_state(&state, trainer, position) : LLM_E_NOMEM;
 
     if (!status)
-        status = check_same_model(trainer, directory);
+        status = trainable_check(trainer, directory);
     if (!status)
         status = optimizer_load(trainer->optimizer, optimizer);
     if (!status)
-        status = model_load_weights(trainer->model, directory, NULL);
+        status = trainable_load(trainer, directory);
     if (!status) {
         trainer->step = state.step;
         trainer->tokens = state.tokens;

@@ -139,7 +139,7 @@ static llm_status resolve(llm_trainer *trainer)
 static llm_status make_optimizer(llm_trainer *trainer)
 {
     const llm_trainer_options *o = &trainer->options;
-    struct params *params = &trainer->model->params;
+    const struct params *params = trainable_params(trainer);
     llm_optimizer_options made = {.struct_size = sizeof made,
                                   .learning_rate = o->learning_rate,
                                   .weight_decay = o->weight_decay,
@@ -168,10 +168,12 @@ static llm_status make_parts(llm_trainer *trainer)
 {
     const llm_trainer_options *o = &trainer->options;
     struct memory *memory = &trainer->context->memory;
-    llm_status status = make_optimizer(trainer);
+    llm_status status = cx_init(&trainer->cx, trainer->context);
 
     if (!status)
-        status = cx_init(&trainer->cx, trainer->context);
+        status = trainable_begin(trainer);
+    if (!status)
+        status = make_optimizer(trainer);
     if (!status)
         status = train_batch_new(&trainer->batch, memory, (int64_t)o->batch * o->block);
     if (status)
@@ -243,13 +245,10 @@ void trainer_free(llm_trainer *trainer)
     context = trainer->context;
     memory = &context->memory;
     metrics_close(&trainer->metrics);
+    if (trainer->optimizer)
+        optimizer_drop_grad(trainer->optimizer); /* as large as the model itself */
+    trainable_end(trainer);
     cx_free(&trainer->cx);
-    for (size_t i = 0; i < trainer->model->params.count; i++) {
-        llm_tensor *tensor = trainer->model->params.list[i].tensor;
-
-        tensor_release(tensor->grad); /* as large as the model itself */
-        tensor->grad = NULL;
-    }
     optimizer_release(trainer->optimizer);
     train_batch_free(&trainer->batch, memory);
     memory_release(memory, trainer->windows);

@@ -38,6 +38,8 @@ struct llm_trainer {
     llm_dataset *dataset;
     llm_trainer_options options; /* steps, block and decay_steps resolved */
     char *output;                /* options.output, ours; NULL: none */
+    llm_adapter *adapter;        /* trained instead of the model; or NULL */
+    unsigned char *unfrozen;     /* [model's params]: wanted gradients before; NULL: all stay */
     llm_optimizer *optimizer;
     struct schedule schedule;
     struct sampler sampler;
@@ -77,6 +79,15 @@ llm_status train_batch_new(struct train_batch *batch, struct memory *memory, int
 void train_batch_free(struct train_batch *batch, struct memory *memory);
 void train_batch_fill(struct train_batch *batch, const llm_dataset *dataset, int32_t part,
                       const struct window *windows, int64_t count, bool separate_documents);
+
+/* trainable.c: the model or the adapter, whichever is trained */
+llm_status trainable_begin(llm_trainer *trainer); /* freezes the model under an adapter */
+void trainable_end(llm_trainer *trainer);         /* idempotent */
+const struct params *trainable_params(const llm_trainer *trainer);
+llm_status trainable_save(const llm_trainer *trainer, const char *directory);
+/* LLM_E_INVALID unless `directory` holds the same model or adapter, by names and shapes. */
+llm_status trainable_check(const llm_trainer *trainer, const char *directory);
+llm_status trainable_load(llm_trainer *trainer, const char *directory);
 
 /* checkpoint.c */
 llm_status checkpoint_save(llm_trainer *trainer, const char *directory);
