@@ -521,7 +521,60 @@ class TrainerOptions(c.Structure):
         [(name, _i32) for name in ("batch", "block", "accumulation", "optimizer", "nesterov",
                                    "schedule", "order", "separate_documents",
                                    "gradient_checkpointing", "keep_checkpoints", "patience",
-                                   "keep_best", "tensorboard", "reserved")]
+                                   "keep_best", "tensorboard", "reserved")] + \
+        [("adapter", _p)]
+
+
+class AdapterOptions(c.Structure):
+    _fields_ = [("struct_size", _size), ("targets", c.POINTER(c.c_char_p)), ("target_count", _size),
+                ("input_targets", c.POINTER(c.c_char_p)), ("input_target_count", _size),
+                ("alpha", _f64), ("dropout", _f64), ("seed", _u64)] + \
+        [(name, _i32) for name in ("kind", "rank", "rank_stabilized", "dora")]
+
+
+class Adapter(_Handle):
+    """LoRA, DoRA or IA3 for a model: trained with Trainer(..., adapter=...), kept as PEFT has it."""
+    _free = "llm_adapter_free"
+
+    @classmethod
+    def new(cls, model, targets=(), ia3=False, **options):
+        pointer, names = _p(), _texts(targets)
+        struct = _options(AdapterOptions, "llm_adapter_options_init", targets=names,
+                          target_count=len(targets), kind=2 if ia3 else 1, **options)
+        _check(_lib.llm_adapter_new(c.byref(pointer), model, c.byref(struct)))
+        return cls(pointer)
+
+    @classmethod
+    def load(cls, model, directory):
+        pointer = _p()
+        _check(_lib.llm_adapter_load(c.byref(pointer), model, os.fsencode(directory)))
+        return cls(pointer)
+
+    def save(self, directory):
+        _check(_lib.llm_adapter_save(self, os.fsencode(directory)))
+
+    def merge(self, model, weight=1.0):
+        """A new model with the adapter folded in."""
+        pointer = _p()
+        _check(_lib.llm_adapter_merge(c.byref(pointer), model, self, weight))
+        return Model(pointer)
+
+    @property
+    def config(self):
+        return json.loads(_lib.llm_adapter_config(self).decode())
+
+    @property
+    def parameters(self):
+        return _lib.llm_adapter_parameters(self)
+
+
+_declare("llm_adapter_new", _i32, _pp, _p, c.POINTER(AdapterOptions))
+_declare("llm_adapter_load", _i32, _pp, _p, c.c_char_p)
+_declare("llm_adapter_save", _i32, _p, c.c_char_p)
+_declare("llm_adapter_merge", _i32, _pp, _p, _p, _f64)
+_declare("llm_adapter_config", c.c_char_p, _p)
+_declare("llm_adapter_parameters", _i64, _p)
+_declare("llm_adapter_free", None, _p)
 
 
 class Dataset(_Handle):
@@ -551,7 +604,8 @@ class Trainer(_Handle):
     _free = "llm_trainer_free"
     SCHEDULES = {"constant": 0, "linear": 1, "cosine": 2, "wsd": 3}
 
-    def __init__(self, model, dataset, on_step=None, output=None, schedule="cosine", **options):
+    def __init__(self, model, dataset, on_step=None, output=None, schedule="cosine", adapter=None,
+                 **options):
         pointer, raised = _p(), []
 
         def call(_user, progress):
@@ -565,6 +619,8 @@ class Trainer(_Handle):
         self._call = TRAIN_PROGRESS(call) if on_step else TRAIN_PROGRESS()
         struct = _options(TrainerOptions, "llm_trainer_options_init", progress=self._call,
                           schedule=self.SCHEDULES[schedule], **options)
+        if adapter is not None:
+            struct.adapter = adapter._as_parameter_
         if output is not None:
             struct.output = os.fsencode(output)
         _check(_lib.llm_trainer_new(c.byref(pointer), model, dataset, c.byref(struct)))

@@ -181,7 +181,7 @@ llm_status adapter_merge(llm_model **out, llm_model *model, const llm_adapter *a
     if (status)
         return status;
     status = model_new(&merged, model->context, model->text.data, model->text.size,
-                       "the model's configuration", false);
+                       "the model's configuration", PARAMS_NOW);
     for (size_t i = 0; i < model->params.count && !status; i++)
         status = tensor_copy(merged->params.list[i].tensor, model->params.list[i].tensor);
     for (size_t i = 0; i < adapter->model_params && !status; i++) {

@@ -38,7 +38,7 @@ llm_status adapter_open(llm_adapter **out, llm_context *context, const struct pa
     atomic_init(&adapter->references, 1);
     adapter->context = context_retain(context);
     arena_init(&adapter->arena, &context->memory);
-    params_init(&adapter->params, context, false);
+    params_init(&adapter->params, context, PARAMS_NOW);
     adapter->model_params = model->count;
     adapter->parts = arena_alloc(&adapter->arena, model->count * sizeof *adapter->parts);
     if (!adapter->parts) {

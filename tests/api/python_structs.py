@@ -33,7 +33,8 @@ def main(root, library, compiler):
              "TrainerOptions": "llm_trainer_options", "TaskOptions": "llm_task_options",
              "TaskBatch": "llm_task_batch", "AnswerOptions": "llm_answer_options",
              "Seq2SeqOptions": "llm_seq2seq_options", "Entity": "llm_entity",
-             "Answer": "llm_answer", "Fill": "llm_fill"}
+             "Answer": "llm_answer", "Fill": "llm_fill",
+             "AdapterOptions": "llm_adapter_options"}
     problems = []
     for name in dir(libllm):
         kind = getattr(libllm, name)

@@ -62,7 +62,7 @@ refuses "no-such-file" "$llm" train no-such-file --out x
 refuses "unknown option" "$llm" train text.txt --no-such-option
 refuses "outside" "$llm" generate --model model --temperature -1
 refuses "out is missing" "$llm" train text.txt
-refuses "config.json" "$llm" generate --model no-such-model
+refuses "no-such-model" "$llm" generate --model no-such-model
 refuses "unknown command" "$llm" no-such-command
 refuses "n_head" "$llm" train text.txt --heads 3 --width 32 --out x
 head -c 1000 /dev/urandom > noise.bin
