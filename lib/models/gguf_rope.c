@@ -156,7 +156,8 @@ static llm_status read_scaling(json_t *group, const struct gguf_family *family,
     if (status || strcmp(type, "none") == 0 || strcmp(type, "longrope") == 0)
         return status;
     if (strcmp(type, "linear") != 0 && strcmp(type, "yarn") != 0)
-        return status_set(LLM_E_UNSUPPORTED, "key \"%s\": \"%.100s\" is unknown", buffer, type);
+        return status_set(LLM_E_UNSUPPORTED, "key \"%s.rope.scaling.type\": \"%.100s\" is unknown",
+                          architecture, type);
     status = set(group, "rope_type", json_string(type));
     if (!status)
         status = read_real(group, gguf, architecture, "rope.scaling.factor", "factor");
@@ -219,7 +220,7 @@ llm_status gguf_read_rope(json_t *config, const struct gguf_family *family,
     if (!status)
         status = gguf_read_i64(gguf, gguf_key(key, family->architecture, "rope.dimension_count"), 2,
                                INT32_MAX, &turned);
-    if (!status && (turned > head_dim || turned % 2))
+    if (!status && gguf_find(gguf, key) && (turned > head_dim || turned % 2))
         status = status_set(LLM_E_RANGE, "key \"%s\" is %lld, of heads %lld wide", key,
                             (long long)turned, (long long)head_dim);
     if (!status)
@@ -292,7 +293,8 @@ static llm_status put_scaling(struct gguf *gguf, const char *architecture,
     if (factor == 0.0)
         factor = (double)rope->max_positions / (double)rope->original_positions;
     gguf_put_text(gguf, gguf_key(key, architecture, "rope.scaling.type"), type, strlen(type));
-    gguf_put_f32(gguf, gguf_key(key, architecture, "rope.scaling.factor"), factor);
+    if (rope->kind != ROPE_LONG) /* there the factors are tensors, and readers would apply both */
+        gguf_put_f32(gguf, gguf_key(key, architecture, "rope.scaling.factor"), factor);
     if (is_yarn || rope->kind == ROPE_LONG)
         gguf_put_u32(gguf, gguf_key(key, architecture, "rope.scaling.original_context_length"),
                      (uint32_t)rope->original_positions);

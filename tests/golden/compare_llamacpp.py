@@ -40,7 +40,8 @@ CHANGES = {
         rope_type="longrope", rope_theta=10000.0, original_max_position_embeddings=256,
         short_factor=[1 + i / 32 for i in range(32)], long_factor=[2 + i / 8 for i in range(32)])),
     "gpt-neox-serial": dict(attention_bias=True, tie_word_embeddings=False),
-    "falcon-40b": dict(bias=False), "falcon-rw": dict(num_attention_heads=8), "mixtral": dict(intermediate_size=512),
+    "falcon-40b": dict(bias=False), "falcon-rw": dict(num_attention_heads=8),
+    "mixtral": dict(intermediate_size=512),
 }
 
 REFUSED = {"llama-dynamic": "rope_type", "falcon-rw": "alibi"}  # the message names the field
