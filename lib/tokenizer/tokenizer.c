@@ -388,7 +388,8 @@ llm_status tokenizer_finish(llm_tokenizer *tokenizer)
 
     if (!status)
         status = post_finish(tokenizer);
-    if (!status && tokenizer->direct && !tokenizer->stage_json[STAGE_PRE_TOKENIZER])
+    if (!status && tokenizer->direct && !tokenizer->stage_json[STAGE_PRE_TOKENIZER] &&
+        (tokenizer->split || tokenizer->kind == LLM_TOKENIZER_CHARACTERS))
         status = pre_tokenizer_make(tokenizer);
     if (!status && tokenizer->plain_decoding && !tokenizer->stage_json[STAGE_DECODER])
         status = make_decoder(tokenizer);
