@@ -372,7 +372,8 @@ static bool cuts_at_space(const llm_tokenizer *tokenizer)
         cuts = tokenizer->normalizer.stages[i].type->local;
     if (tokenizer->direct) /* without words, the whole text is one */
         return cuts &&
-               (tokenizer->split->id != LLM_SPLIT_NONE || tokenizer->kind == LLM_TOKENIZER_BYTES ||
+               ((tokenizer->split && tokenizer->split->id != LLM_SPLIT_NONE) ||
+                tokenizer->kind == LLM_TOKENIZER_BYTES ||
                 tokenizer->kind == LLM_TOKENIZER_CHARACTERS);
     for (size_t i = 0; i < tokenizer->pre_tokenizer.count && cuts; i++)
         cuts = tokenizer->pre_tokenizer.stages[i].type->local;
