@@ -232,7 +232,8 @@ static llm_status encode_section(struct run *run, const char *text, size_t size,
 {
     const llm_tokenizer *tokenizer = run->tokenizer;
     struct scratch *scratch = run->scratch;
-    bool direct = tokenizer->direct && !run->details;
+    /* Where the tokens stand follows from their sizes for byte-level tokenizers alone. */
+    bool direct = tokenizer->direct && !run->details && (!run->offsets || tokenizer->split);
     llm_status status;
 
     if (direct && normalizer_leaves(&tokenizer->normalizer, text, size))

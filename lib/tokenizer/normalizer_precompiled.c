@@ -7,6 +7,8 @@
 #include "tokenizer/normalizer.h"
 #include "tokenizer/precompiled.h"
 
+#include <string.h>
+
 static llm_status read_map(void **data, struct memory *memory, const json_t *stage)
 {
     const json_t *field = json_object_get(stage, "precompiled_charsmap");
@@ -30,50 +32,104 @@ static llm_status read_map(void **data, struct memory *memory, const json_t *sta
     return status;
 }
 
-/* Put `match` in the place of bytes [at, at + match.length): as far as there are old characters,
- * new ones come from them one by one, and further ones from the last. */
-static void put_match(const struct mapped_text *in, size_t at, struct charsmap_match match,
-                      struct mapped_text *out)
-{
-    size_t end = at + match.length;
-    size_t from = at;
-
-    for (size_t i = 0; i < match.size;) {
-        size_t length;
-        size_t old;
-
-        (void)mapped_char(match.text, match.size, i, &length);
-        if (from < end) {
-            (void)mapped_char(in->data, end, from, &old);
-            mapped_put(out, in, from, match.text + i, length);
-            from += old;
-        } else {
-            mapped_insert(out, in, end, match.text + i, length);
-        }
-        i += length;
-    }
-}
-
-static llm_status apply_map(const void *data, struct normalizer_work *work,
-                            const struct mapped_text *in, struct mapped_text *out)
+/* Without a map: what is not changed is copied in long stretches. */
+static void apply_plainly(const struct charsmap *map, const struct mapped_text *in,
+                          struct mapped_text *out)
 {
     const unsigned char *text = (const unsigned char *)in->data;
     const unsigned char *end = text + in->size;
     const unsigned char *cluster_end = text;
     size_t plain = 0; /* not yet copied from here on */
 
-    (void)work;
     for (size_t at = 0; at < in->size && !out->failed;) {
-        struct charsmap_match match = charsmap_cluster_step(data, text + at, end, &cluster_end);
+        struct charsmap_match match = charsmap_cluster_step(map, text + at, end, &cluster_end);
 
         if (match.text) {
             mapped_copy(out, in, plain, at - plain);
-            put_match(in, at, match, out);
+            mapped_put(out, in, at, match.text, match.size);
             plain = at + match.length;
         }
         at += match.length;
     }
     mapped_copy(out, in, plain, in->size - plain);
+}
+
+/* A character put out, which waits because what follows may change how far it reaches. */
+struct waiting {
+    char bytes[4];
+    size_t size;
+    long change; /* 1: it is new; 0: in the place of a character; -n: of 1 + n characters */
+};
+
+/* The map as Hugging Face tokenizers makes it: each new character takes the place of the next old
+ * one; surplus new ones are insertions; surplus old ones go with the character before them, also
+ * across the borders of rules, and are lost at the start of the text, where there is none. */
+static void flush(const struct mapped_text *in, size_t *from, struct waiting *waiting,
+                  struct mapped_text *out)
+{
+    if (waiting->size == 0)
+        return;
+    if (waiting->change > 0 || *from >= in->size)
+        mapped_insert(out, in, *from, waiting->bytes, waiting->size);
+    else
+        mapped_put(out, in, *from, waiting->bytes, waiting->size);
+    for (; waiting->change <= 0 && *from < in->size; waiting->change++) {
+        size_t length;
+
+        (void)mapped_char(in->data, in->size, *from, &length);
+        *from += length;
+    }
+    waiting->size = 0;
+}
+
+static long count_characters(const char *text, size_t size)
+{
+    long count = 0;
+    size_t length;
+
+    for (size_t at = 0; at < size; at += length, count++)
+        (void)mapped_char(text, size, at, &length);
+    return count;
+}
+
+static void apply_mapped(const struct charsmap *map, const struct mapped_text *in,
+                         struct mapped_text *out)
+{
+    const unsigned char *text = (const unsigned char *)in->data;
+    const unsigned char *end = text + in->size;
+    const unsigned char *cluster_end = text;
+    struct waiting waiting = {{0}, 0, 0};
+    size_t from = 0;
+
+    for (size_t at = 0; at < in->size && !out->failed;) {
+        struct charsmap_match match = charsmap_cluster_step(map, text + at, end, &cluster_end);
+        const char *new = match.text ? match.text : in->data + at;
+        size_t size = match.text ? match.size : match.length;
+        long old = count_characters(in->data + at, match.length);
+        size_t length;
+
+        for (size_t i = 0; i < size; i += length, old--) {
+            (void)mapped_char(new, size, i, &length);
+            flush(in, &from, &waiting, out);
+            memcpy(waiting.bytes, new + i, length);
+            waiting.size = length;
+            waiting.change = old > 0 ? 0 : 1;
+        }
+        if (old > 0)
+            waiting.change -= old;
+        at += match.length;
+    }
+    flush(in, &from, &waiting, out);
+}
+
+static llm_status apply_map(const void *data, struct normalizer_work *work,
+                            const struct mapped_text *in, struct mapped_text *out)
+{
+    (void)work;
+    if (in->track)
+        apply_mapped(data, in, out);
+    else
+        apply_plainly(data, in, out);
     return out->failed ? LLM_E_NOMEM : LLM_OK;
 }
 
@@ -88,6 +144,11 @@ static bool leaves_text(const void *data, const char *text, size_t size)
     return true;
 }
 
+static size_t growth(const void *data)
+{
+    return ((const struct charsmap *)data)->growth;
+}
+
 static void free_map(void *data, struct memory *memory)
 {
     if (data)
@@ -100,5 +161,6 @@ const struct normalizer_type normalizer_precompiled = {
     .read = read_map,
     .apply = apply_map,
     .leaves = leaves_text,
+    .growth = growth,
     .free = free_map,
 };

@@ -92,12 +92,60 @@ static void find_plain(struct charsmap *map)
     }
 }
 
+/* Bytes of a replacement when its spaces become U+2581. */
+static size_t spaced_size(const char *text)
+{
+    size_t size = 0;
+
+    for (; *text; text++)
+        size += *text == ' ' ? 3 : 1;
+    return size;
+}
+
+/* How much text can grow: rules of one and two bytes are looked at one by one, for all others the
+ * longest replacement stands against three bytes. */
+static size_t find_growth(const struct charsmap *map)
+{
+    size_t growth = 3;
+    struct walk root;
+
+    for (const char *text = map->strings; text < map->strings + map->strings_size;
+         text += strlen(text) + 1) {
+        size_t size = (spaced_size(text) + 2) / 3;
+
+        growth = size > growth ? size : growth;
+    }
+    if (!walk_start(map, &root))
+        return growth;
+    for (unsigned first = 0; first < 256; first++) {
+        struct walk one = root;
+        int64_t value;
+
+        if (!walk_step(map, &one, (unsigned char)first, &value))
+            continue;
+        for (unsigned second = 0; second <= 256; second++) {
+            struct charsmap_match match = {NULL, 0, 0};
+            struct walk two = one;
+            size_t length = 1;
+
+            if (second > 0 && !walk_step(map, &two, (unsigned char)(second - 1), &value))
+                continue;
+            length += second > 0;
+            if (value >= 0)
+                set_match(map, &match, value, length);
+            if (match.text && (spaced_size(match.text) + length - 1) / length > growth)
+                growth = (spaced_size(match.text) + length - 1) / length;
+        }
+    }
+    return growth;
+}
+
 llm_status charsmap_open(struct charsmap *map, struct memory *memory, const void *data, size_t size)
 {
     const unsigned char *bytes = data;
     size_t units_size;
 
-    *map = (struct charsmap){.memory = memory};
+    *map = (struct charsmap){.memory = memory, .growth = 3};
     find_plain(map);
     if (size == 0)
         return LLM_OK;
@@ -120,6 +168,7 @@ llm_status charsmap_open(struct charsmap *map, struct memory *memory, const void
         map->units[i] = read_u32(bytes + 4 + 4 * i);
     map->strings = (const char *)map->data + 4 + units_size;
     map->strings_size = size - 4 - units_size;
+    map->growth = find_growth(map);
     find_plain(map);
     return LLM_OK;
 }

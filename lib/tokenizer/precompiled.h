@@ -21,6 +21,7 @@ struct charsmap {
     size_t unit_count;
     const char *strings; /* ends with NUL */
     size_t strings_size;
+    size_t growth;       /* no byte becomes more bytes than this, spaces as U+2581 counted */
     bool plain[128]; /* an ASCII character that no rule changes before another one or the end */
 };
 
