@@ -28,6 +28,7 @@ static llm_status copy_pieces(struct sentencepiece *model, llm_tokenizer *tokeni
     model->types = memory_alloc_array(model->memory, arrays->count, 1);
     if (!model->scores || !model->types)
         return LLM_E_NOMEM;
+    model->count = arrays->count;
     for (size_t i = 0; i < arrays->count && !status; i++) {
         const struct vocabulary_text *token = &arrays->tokens[i];
         int type = piece_type(arrays, i);

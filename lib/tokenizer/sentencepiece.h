@@ -21,6 +21,7 @@
 struct sentencepiece {
     struct memory *memory;
     struct sentencepiece_rules rules;
+    size_t count;            /* pieces; added tokens may have higher ids */
     float *scores;           /* by id */
     uint8_t *types;          /* by id, PIECE_* */
     struct unigram *unigram; /* NULL: merging by score */
@@ -37,6 +38,11 @@ struct sentencepiece {
 llm_status sentencepiece_build(struct sentencepiece **out, llm_tokenizer *tokenizer,
                                const struct vocabulary_arrays *arrays);
 void sentencepiece_free(struct sentencepiece *model); /* NULL allowed */
+/* The same, and everything around it. */
+llm_status sentencepiece_make(llm_tokenizer *tokenizer, const struct vocabulary_arrays *arrays);
+
+/* "post_processor" that puts a begin and an end token (-1: none) around each text. */
+void template_write(const struct vocab *vocab, int32_t before, int32_t after, struct text *out);
 
 /* Encode text that is normalized already. */
 llm_status sentencepiece_encode(const llm_tokenizer *tokenizer, struct scratch *scratch,
@@ -58,5 +64,10 @@ llm_status sentencepiece_read(struct vocabulary_arrays *out, struct arena *arena
                               size_t size);
 llm_status tokenizer_bin_read(struct vocabulary_arrays *out, struct arena *arena, const char *data,
                               size_t size);
+
+/* What tokenizer_config.json beside a model changes in them: whether begin and end tokens are
+ * added, and "legacy". A missing file is fine. */
+llm_status sentencepiece_read_config(struct vocabulary_arrays *arrays, struct arena *arena,
+                                     const char *path);
 
 #endif

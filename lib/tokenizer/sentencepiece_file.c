@@ -3,9 +3,12 @@
  * SentencePiece .model files: a protocol buffer (proto2) of which the fields of pieces, trainer and
  * normalizer that change ids are read and all others are skipped; and llama2.c's tokenizer.bin.
  */
+#include "base/file.h"
 #include "tokenizer/sentencepiece.h"
 
 #include <string.h>
+
+enum { CONFIG_LIMIT = 64 << 20 };
 
 /* ---- the wire format ---- */
 
@@ -256,6 +259,7 @@ static llm_status finish(const struct model_file *file)
     arrays->types = file->types;
     arrays->count = file->count;
     arrays->user_defined_inside = 1;
+    arrays->add_bos = arrays->add_eos = 0;
     arrays->bos = role(file, 1, PIECE_CONTROL);
     arrays->eos = role(file, 2, PIECE_CONTROL);
     arrays->pad = role(file, 3, PIECE_CONTROL);
@@ -282,6 +286,61 @@ llm_status sentencepiece_read(struct vocabulary_arrays *out, struct arena *arena
         return LLM_E_NOMEM;
     status = read_messages(&file, wire);
     return status ? status : finish(&file);
+}
+
+/* ---- tokenizer_config.json ---- */
+
+static llm_status read_switch(const json_t *root, const char *key, int8_t *out)
+{
+    bool set = *out == 1;
+    llm_status status = json_read_bool(root, key, &set);
+    const json_t *value = json_object_get(root, key);
+
+    if (!status && value && !json_is_null(value))
+        *out = set;
+    return status;
+}
+
+/* Which tokens the class adds when the file does not say. */
+static void set_class(struct vocabulary_arrays *arrays, const char *name)
+{
+    if (strstr(name, "Llama") || strstr(name, "Gemma"))
+        arrays->add_bos = arrays->bos >= 0;
+    if (strstr(name, "T5"))
+        arrays->add_eos = arrays->eos >= 0;
+}
+
+llm_status sentencepiece_read_config(struct vocabulary_arrays *arrays, struct arena *arena,
+                                     const char *path)
+{
+    const char *name = "";
+    int8_t legacy = 1;
+    json_t *root = NULL;
+    char *text = NULL;
+    size_t size;
+    llm_status status;
+
+    if (!file_exists(path))
+        return LLM_OK;
+    status = file_read(&text, &size, arena->memory, path, CONFIG_LIMIT);
+    if (!status)
+        status = json_open(&root, text, size, "tokenizer_config.json");
+    if (!status)
+        status = json_read_text(root, "tokenizer_class", &name);
+    if (!status) {
+        set_class(arrays, name);
+        status = read_switch(root, "add_bos_token", &arrays->add_bos);
+    }
+    if (!status)
+        status = read_switch(root, "add_eos_token", &arrays->add_eos);
+    if (!status)
+        status = read_switch(root, "add_prefix_space", &arrays->add_space_prefix);
+    if (!status)
+        status = read_switch(root, "legacy", &legacy);
+    arrays->prefix_first_only = !legacy;
+    json_decref(root);
+    memory_release(arena->memory, text);
+    return status;
 }
 
 /* ---- tokenizer.bin ---- */

@@ -153,6 +153,14 @@ static bool ends_with_space(const struct writer *writer)
     return out->size >= 3 && memcmp(out->data + out->size - 3, space_symbol, 3) == 0;
 }
 
+/* As transformers has it, a text that begins with a space needs none in front, when only the first
+ * text gets one. */
+static bool begins_with_space(const struct mapped_text *in, size_t at)
+{
+    return in->data[at] == ' ' ||
+           (in->size - at >= 3 && memcmp(in->data + at, space_symbol, 3) == 0);
+}
+
 /* A byte comes from where it begins up to where the next one begins, as SentencePiece has it. */
 static void set_ends(struct mapped_text *out, uint32_t end)
 {
@@ -172,7 +180,8 @@ void sentencepiece_normalize(const struct sentencepiece_rules *rules, const stru
 
     if (at == in->size)
         return;
-    if (prefix && !rules->whitespace_as_suffix)
+    if (prefix && !rules->whitespace_as_suffix &&
+        !(rules->prefix_first_only && begins_with_space(in, at)))
         put_space(&writer, at);
     at = put_text(&writer, at);
     end = origin_of(in, at);

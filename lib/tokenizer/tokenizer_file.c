@@ -4,6 +4,7 @@
  */
 #include "base/file.h"
 #include "tokenizer/pipeline.h"
+#include "tokenizer/sentencepiece.h"
 
 #include <string.h>
 
@@ -80,9 +81,62 @@ static llm_status read_pair(llm_tokenizer *tokenizer, const char *path)
     return status;
 }
 
+/* A SentencePiece model, or llama2.c's file. */
+static llm_status read_arrays_file(llm_tokenizer *tokenizer, const char *path,
+                                   llm_status (*read)(struct vocabulary_arrays *, struct arena *,
+                                                      const char *, size_t))
+{
+    struct memory *memory = &tokenizer->context->memory;
+    struct vocabulary_arrays arrays;
+    char *config = beside(memory, path, "tokenizer_config.json");
+    struct arena arena;
+    char *data = NULL;
+    size_t size;
+    llm_status status = config ? file_read(&data, &size, memory, path, FILE_LIMIT) : LLM_E_NOMEM;
+
+    arena_init(&arena, memory);
+    if (!status)
+        status = read(&arrays, &arena, data, size);
+    if (!status)
+        status = sentencepiece_read_config(&arrays, &arena, config);
+    if (!status)
+        status = sentencepiece_make(tokenizer, &arrays);
+    if (!status)
+        status = huggingface_read_config(tokenizer, config);
+    arena_free(&arena);
+    memory_release(memory, data);
+    memory_release(memory, config);
+    return status;
+}
+
+static bool is_sentencepiece(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    return ends_with(path, ".model") || ends_with(path, ".spm") ||
+           strstr(slash ? slash : path, ".model.") != NULL;
+}
+
+/* By the file's name. */
+static llm_status read_file(llm_tokenizer *tokenizer, const char *path)
+{
+    if (ends_with(path, ".tiktoken"))
+        return tiktoken_read(tokenizer, path);
+    if (ends_with(path, "vocab.json") || ends_with(path, "encoder.json") ||
+        ends_with(path, "merges.txt") || ends_with(path, "vocab.bpe"))
+        return read_pair(tokenizer, path);
+    if (is_sentencepiece(path))
+        return read_arrays_file(tokenizer, path, sentencepiece_read);
+    if (ends_with(path, ".bin"))
+        return read_arrays_file(tokenizer, path, tokenizer_bin_read);
+    return read_json_file(tokenizer, path);
+}
+
 static llm_status read_directory(llm_tokenizer *tokenizer, const char *path)
 {
-    static const char *const names[] = {"tokenizer.json", "vocab.json", "encoder.json"};
+    static const char *const names[] = {
+        "tokenizer.json", "tokenizer.model", "spiece.model", "sentencepiece.bpe.model",
+        "vocab.json",     "encoder.json",    "tokenizer.bin"};
     struct memory *memory = &tokenizer->context->memory;
 
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
@@ -94,12 +148,12 @@ static llm_status read_directory(llm_tokenizer *tokenizer, const char *path)
             return LLM_E_NOMEM;
         found = file_exists(file);
         if (found)
-            status = i == 0 ? read_json_file(tokenizer, file) : read_pair(tokenizer, file);
+            status = i == 0 ? read_json_file(tokenizer, file) : read_file(tokenizer, file);
         memory_release(memory, file);
         if (found)
             return status;
     }
-    return status_set(LLM_E_IO, "%s: no tokenizer.json, no vocab.json", path);
+    return status_set(LLM_E_IO, "%s: no tokenizer.json, no vocab.json, no tokenizer.model", path);
 }
 
 llm_status tokenizer_load(llm_tokenizer **out, llm_context *context, const char *path)
@@ -108,15 +162,7 @@ llm_status tokenizer_load(llm_tokenizer **out, llm_context *context, const char 
 
     if (status)
         return status;
-    if (file_is_directory(path))
-        status = read_directory(*out, path);
-    else if (ends_with(path, ".tiktoken"))
-        status = tiktoken_read(*out, path);
-    else if (ends_with(path, "vocab.json") || ends_with(path, "encoder.json") ||
-             ends_with(path, "merges.txt") || ends_with(path, "vocab.bpe"))
-        status = read_pair(*out, path);
-    else
-        status = read_json_file(*out, path);
+    status = file_is_directory(path) ? read_directory(*out, path) : read_file(*out, path);
     if (status) {
         tokenizer_release(*out);
         *out = NULL;

@@ -48,7 +48,8 @@ llm_status unigram_encode(const struct unigram *unigram, struct scratch *scratch
 llm_status unigram_encode_cached(const struct unigram *unigram, struct scratch *scratch,
                                  const unsigned char *word, size_t size, struct piece_sink *sink);
 
-/* The object "model" of a tokenizer.json. */
-void unigram_write(const struct unigram *unigram, const struct vocab *vocab, struct text *out);
+/* The object "model" of a tokenizer.json; scores from `scores` unless NULL. */
+void unigram_write(const struct unigram *unigram, const struct vocab *vocab, const float *scores,
+                   struct text *out);
 
 #endif

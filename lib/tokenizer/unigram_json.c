@@ -90,7 +90,8 @@ static llm_status read_model(llm_tokenizer *tokenizer, const json_t *root)
     return LLM_OK;
 }
 
-void unigram_write(const struct unigram *unigram, const struct vocab *vocab, struct text *out)
+void unigram_write(const struct unigram *unigram, const struct vocab *vocab, const float *scores,
+                   struct text *out)
 {
     text_append_z(out, "{\n    \"type\": \"Unigram\",\n    \"unk_id\": ");
     if (unigram->unknown >= 0)
@@ -104,7 +105,7 @@ void unigram_write(const struct unigram *unigram, const struct vocab *vocab, str
         text_append_z(out, i ? ",\n      [" : "\n      [");
         text_append_json(out, vocab_bytes(vocab, (int32_t)i), vocab->entries[i].size);
         text_append_z(out, ", ");
-        text_append_double(out, unigram->scores[i]);
+        text_append_double(out, scores ? (double)scores[i] : unigram->scores[i]);
         text_append_z(out, "]");
     }
     text_printf(out, "\n    ],\n    \"byte_fallback\": %s\n  }",
@@ -113,7 +114,7 @@ void unigram_write(const struct unigram *unigram, const struct vocab *vocab, str
 
 static void write_model(const llm_tokenizer *tokenizer, struct text *out)
 {
-    unigram_write(tokenizer->model, &tokenizer->vocab, out);
+    unigram_write(tokenizer->model, &tokenizer->vocab, NULL, out);
 }
 
 static llm_status encode_word(const llm_tokenizer *tokenizer, struct scratch *scratch,

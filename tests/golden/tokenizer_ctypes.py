@@ -125,8 +125,8 @@ class Tokenizer:
         ids, count = self.encode_raw(text, parse_special, add_special)
         return ids[:count]
 
-    def encode_offsets(self, text, parse_special=False):
-        options = EncodeOptions(c.sizeof(EncodeOptions), int(parse_special), 1)
+    def encode_offsets(self, text, parse_special=False, add_special=True):
+        options = EncodeOptions(c.sizeof(EncodeOptions), int(parse_special), int(add_special))
         capacity = lib.llm_tokenizer_max_tokens(self.handle, len(text))
         ids = (c.c_int32 * capacity)()
         begins = (c.c_size_t * capacity)()
