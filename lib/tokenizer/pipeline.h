@@ -117,8 +117,9 @@ struct llm_tokenizer {
     struct normalizer normalizer;
     struct pre_tokenizer pre_tokenizer;
     struct token_decoder decoder;
-    /* The algorithm takes text as it is and cuts it itself, by ->split (NULL: in its own way), after
-     * a space in front if ->add_prefix_space: the fast path, when nobody asks for more than ids. */
+    /* The algorithm takes text as it is and cuts it itself, by ->split (NULL: in its own way),
+     * after a space in front if ->add_prefix_space: the fast path, when nobody asks for more than
+     * ids. */
     bool direct;
     const struct split_rule *split;
     bool add_prefix_space;

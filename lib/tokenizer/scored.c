@@ -42,7 +42,8 @@ static int32_t find_piece(const struct merging *merging, size_t begin, size_t si
     int32_t id = size <= merging->vocab->longest
                      ? vocab_find(merging->vocab, (const char *)merging->text + begin, size)
                      : -1;
-    int type = id >= 0 && (size_t)id < merging->model->count ? merging->model->types[id] : PIECE_CONTROL;
+    int type =
+        id >= 0 && (size_t)id < merging->model->count ? merging->model->types[id] : PIECE_CONTROL;
 
     return type == PIECE_NORMAL || type == PIECE_USER_DEFINED || type == PIECE_UNUSED ? id : -1;
 }
