@@ -108,7 +108,7 @@ void machine_for_end(struct machine *m)
         unwind(m, loop);
         machine_scope_end(m);
         m->loop_count--;
-        machine_push(m, jinja_bool(loop->entered));
+        machine_push(m, jinja_bool(loop->completed));
     }
 }
 

@@ -193,6 +193,29 @@ static struct spec percent_spec(const struct jinja_string *s, size_t *at)
     return spec;
 }
 
+/* %c: a text of one character, or the number of one. */
+static void percent_character(struct jinja_builder *builder, struct jinja_value value,
+                              struct spec spec)
+{
+    char bytes[4];
+    int size = 0;
+
+    spec.precision = -1;
+    if (value.type == JINJA_STRING && jinja_code_points(value.as.string) == 1) {
+        build_text(builder, value, spec, '>');
+        return;
+    }
+    if (value.type == JINJA_INT && value.as.integer >= 0 && value.as.integer <= 0x10FFFF)
+        size = utf8_encode((uint32_t)value.as.integer, bytes);
+    if (!size) {
+        jinja_fail(builder->run, LLM_E_FORMAT, "%%c requires int or char");
+    } else {
+        struct jinja_string one = {bytes, (size_t)size, NULL, JINJA_TRUSTED};
+
+        aligned(builder, &spec, "", &one, spec.align ? spec.align : '>');
+    }
+}
+
 static void percent_value(struct jinja_builder *builder, struct jinja_value value, struct spec spec)
 {
     struct jinja_builder shown;
@@ -205,6 +228,9 @@ static void percent_value(struct jinja_builder *builder, struct jinja_value valu
         jinja_builder_init(&shown, builder->run);
         jinja_build_repr(&shown, value);
         build_text(builder, jinja_built(&shown), spec, '>');
+        return;
+    case 'c':
+        percent_character(builder, value, spec);
         return;
     case 'd':
     case 'i':

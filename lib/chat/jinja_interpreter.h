@@ -19,7 +19,7 @@ struct jinja_loop {
     int32_t begin;              /* its FOR_BEGIN */
     int32_t depth;
     uint16_t flags; /* JINJA_LOOP_* */
-    bool collecting, entered;
+    bool collecting, entered, completed;
     size_t scopes, captures, stack; /* how much there was when it began */
 };
 

@@ -176,7 +176,7 @@ static bool lex_comment(struct lexer *l)
             finish_tag(l, trim_newline(l, i + 2));
         return true;
     }
-    return fail(l, "Missing end of comment tag");
+    return l->position < l->size && fail(l, "Missing end of comment tag");
 }
 
 /* The tag `{% name %}` at `position`; *sign and *end of the tag with what it swallows. */
@@ -217,7 +217,7 @@ static bool lex_raw(struct lexer *l)
         finish_tag(l, end);
         return true;
     }
-    return fail(l, "Missing end of raw directive");
+    return l->position < l->size && fail(l, "Missing end of raw directive");
 }
 
 /* ---- inside tags -------------------------------------------------------------------------------

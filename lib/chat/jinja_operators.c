@@ -398,7 +398,7 @@ struct jinja_value jinja_item(struct jinja_run *run, struct jinja_value value,
 
 /* Python's slice.indices(): first index, step, number of items. */
 static bool slice_indices(struct jinja_run *run, const struct jinja_value bounds[3], int64_t count,
-                          int64_t *start, int64_t *step, int64_t *length)
+                          int64_t *start, int64_t *stop, int64_t *step, int64_t *length)
 {
     int64_t ends[2];
 
@@ -428,6 +428,7 @@ static bool slice_indices(struct jinja_run *run, const struct jinja_value bounds
         ends[i] = ends[i] < low ? low : ends[i] > high ? high : ends[i];
     }
     *start = ends[0];
+    *stop = ends[1];
     if (*step > 0)
         *length = ends[1] > ends[0] ? (ends[1] - ends[0] - 1) / *step + 1 : 0;
     else
@@ -441,11 +442,12 @@ static struct jinja_value slice_string(struct jinja_run *run, const struct jinja
     int64_t count = (int64_t)jinja_code_points(string);
     struct jinja_builder builder;
     int64_t start;
+    int64_t stop;
     int64_t step;
     int64_t length;
 
     if (!jinja_charge(run, string->size / 16) ||
-        !slice_indices(run, bounds, count, &start, &step, &length))
+        !slice_indices(run, bounds, count, &start, &stop, &step, &length))
         return jinja_undefined(NULL);
     if (length == 0)
         return jinja_text(run, "");
@@ -469,8 +471,10 @@ static struct jinja_value slice_string(struct jinja_run *run, const struct jinja
 struct jinja_value jinja_slice(struct jinja_run *run, struct jinja_value value,
                                const struct jinja_value bounds[3])
 {
+    const struct jinja_list *from;
     struct jinja_value list;
     int64_t start;
+    int64_t stop;
     int64_t step;
     int64_t length;
 
@@ -480,13 +484,17 @@ struct jinja_value jinja_slice(struct jinja_run *run, struct jinja_value value,
         return jinja_fail_undefined(run, value);
     if (value.type != JINJA_LIST || value.as.list->kind > JINJA_SEQ_RANGE)
         return jinja_undefined("the slice");
-    if (!slice_indices(run, bounds, (int64_t)value.as.list->count, &start, &step, &length))
+    if (!slice_indices(run, bounds, (int64_t)value.as.list->count, &start, &stop, &step, &length))
         return jinja_undefined(NULL);
-    list = jinja_list_new(run,
-                          value.as.list->kind == JINJA_SEQ_TUPLE ? JINJA_SEQ_TUPLE : JINJA_SEQ_LIST,
-                          (size_t)length);
+    from = value.as.list;
+    list = jinja_list_new(run, from->kind, (size_t)length);
+    if (from->kind == JINJA_SEQ_RANGE && !run->status) {
+        list.as.list->range[0] = from->range[0] + start * from->range[2];
+        list.as.list->range[1] = from->range[0] + stop * from->range[2];
+        list.as.list->range[2] = from->range[2] * step;
+    }
     for (int64_t i = 0; i < length && !run->status; i++)
-        jinja_list_add(run, list, value.as.list->items[start + i * step]);
+        jinja_list_add(run, list, from->items[start + i * step]);
     return list;
 }
 

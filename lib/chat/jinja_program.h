@@ -56,7 +56,8 @@ enum jinja_op {
     JINJA_OP_FOR_SKIP,  /* by a if the loop's condition has been looked at already */
     JINJA_OP_FOR_TEST,  /* pop the condition; by a if the item is not for the body */
     JINJA_OP_FOR_ENTER, /* the body begins */
-    JINJA_OP_FOR_END,   /* push whether the body has run */
+    JINJA_OP_FOR_DONE,  /* the body came to its end */
+    JINJA_OP_FOR_END,   /* push whether the body has come to its end once */
     JINJA_OP_SCOPE_BEGIN,
     JINJA_OP_SCOPE_END,
     JINJA_OP_CAPTURE_BEGIN, /* output goes into a string */

@@ -335,6 +335,8 @@ static void values(struct machine *m, const struct jinja_instruction *in)
 
 static void blocks(struct machine *m, const struct jinja_instruction *in)
 {
+    struct jinja_loop *loop;
+
     switch (in->op) {
     case JINJA_OP_TEXT:
         print(m, m->program->constants[in->a]);
@@ -347,6 +349,11 @@ static void blocks(struct machine *m, const struct jinja_instruction *in)
         break;
     case JINJA_OP_FOR_ENTER:
         machine_for_enter(m);
+        break;
+    case JINJA_OP_FOR_DONE:
+        loop = machine_loop(m);
+        if (loop)
+            loop->completed = true;
         break;
     case JINJA_OP_FOR_END:
         machine_for_end(m);

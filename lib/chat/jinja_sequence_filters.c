@@ -11,15 +11,17 @@
                                    const struct jinja_value *argv,                                 \
                                    const struct jinja_arguments *args)
 
-/* x.a.b or x[0] for the attribute "a.b" or 0. */
+/* x.a.b or x[0] for the attribute "a.b" or 0; `otherwise`, if given, wherever there is nothing. */
 static struct jinja_value get_path(struct jinja_run *run, struct jinja_value value,
-                                   struct jinja_value path)
+                                   struct jinja_value path, struct jinja_value otherwise)
 {
     const struct jinja_string *s;
     size_t begin = 0;
 
-    if (path.type == JINJA_INT)
-        return jinja_item(run, value, path);
+    if (path.type == JINJA_INT) {
+        value = jinja_item(run, value, path);
+        return value.type == JINJA_UNDEFINED && jinja_given(otherwise) ? otherwise : value;
+    }
     s = jinja_string_argument(run, path);
     while (s && !run->status) {
         struct jinja_string dot = {".", 1, NULL, JINJA_TRUSTED};
@@ -32,6 +34,8 @@ static struct jinja_value get_path(struct jinja_run *run, struct jinja_value val
         if (text_parse_i64(key.as.string->data, key.as.string->size, &index) && index >= 0)
             key = jinja_int(index);
         value = jinja_item(run, value, key);
+        if (value.type == JINJA_UNDEFINED && jinja_given(otherwise))
+            value = otherwise;
         if (end == SIZE_MAX)
             break;
         begin = end + 1;
@@ -39,12 +43,14 @@ static struct jinja_value get_path(struct jinja_run *run, struct jinja_value val
     return value;
 }
 
+static const struct jinja_value missing = {.type = JINJA_MISSING};
+
 /* What items are compared by: an attribute, without case unless asked for. */
 static struct jinja_value sort_key(struct jinja_run *run, struct jinja_value item,
                                    struct jinja_value attribute, bool case_sensitive)
 {
     if (jinja_given(attribute) && attribute.type != JINJA_NONE)
-        item = get_path(run, item, attribute);
+        item = get_path(run, item, attribute, missing);
     if (item.type == JINJA_STRING && !case_sensitive && !run->status)
         item = jinja_change_case(run, item.as.string, JINJA_LOWER);
     return item;
@@ -144,7 +150,7 @@ FILTER(filter_join)
         struct jinja_value item = items.as.list->items[i];
 
         if (jinja_given(argv[1]) && argv[1].type != JINJA_NONE)
-            item = get_path(run, item, argv[1]);
+            item = get_path(run, item, argv[1], missing);
         if (i && jinja_given(argv[0]))
             jinja_build_str(&builder, argv[0]);
         jinja_build_str(&builder, item);
@@ -273,7 +279,7 @@ FILTER(filter_sum)
         struct jinja_value item = items.as.list->items[i];
 
         if (jinja_given(argv[0]) && argv[0].type != JINJA_NONE)
-            item = get_path(run, item, argv[0]);
+            item = get_path(run, item, argv[0], missing);
         sum = jinja_binary(run, JINJA_OP_ADD, sum, item);
     }
     return sum;
@@ -382,7 +388,7 @@ FILTER(filter_groupby)
         if (run->status)
             break;
         if (i == 0 || !jinja_equal(run, key, last)) {
-            struct jinja_value shown = get_path(run, item, argv[0]);
+            struct jinja_value shown = get_path(run, item, argv[0], missing);
 
             if (shown.type == JINJA_UNDEFINED && jinja_given(argv[1]))
                 shown = argv[1];
@@ -439,9 +445,7 @@ FILTER(filter_map)
         struct jinja_value item = items.as.list->items[i];
 
         if (attribute) {
-            item = get_path(run, item, *attribute);
-            if (item.type == JINJA_UNDEFINED && otherwise)
-                item = *otherwise;
+            item = get_path(run, item, *attribute, otherwise ? *otherwise : missing);
         } else {
             item = jinja_call_filter(run, filter, name, item, &rest);
         }
@@ -478,7 +482,7 @@ static struct jinja_value choose(struct jinja_run *run, struct jinja_value self,
         bool passed;
 
         if (by_attribute)
-            item = get_path(run, item, args->values[0]);
+            item = get_path(run, item, args->values[0], missing);
         passed = name ? jinja_call_test(run, test, name, item, &rest) : jinja_true(item);
         if (passed == keep)
             jinja_list_add(run, list, items.as.list->items[i]);

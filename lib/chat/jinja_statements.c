@@ -162,7 +162,7 @@ static void branches(struct jinja_compiler *c)
     }
 }
 
-/* After the loop: {% else %} runs if the body has not. */
+/* After the loop: {% else %} runs if the body never came to its end. */
 static void loop_else(struct jinja_compiler *c)
 {
     int32_t jump;
@@ -199,7 +199,9 @@ static void loop_code(struct jinja_compiler *c, const struct targets *t,
 
         skip = jinja_emit(c, JINJA_OP_FOR_SKIP, 0, 0);
         c->token = condition;
-        jinja_expression(c, JINJA_NO_CONDITION);
+        jinja_expression(c, 0);
+        if (!c->status && c->token != after)
+            jinja_compile_error(c, LLM_E_FORMAT, "the end of the tag was expected");
         c->token = after;
         failed = jinja_emit(c, JINJA_OP_FOR_TEST, 0, 0);
         jinja_patch(c, failed, loop.next);
@@ -210,6 +212,7 @@ static void loop_code(struct jinja_compiler *c, const struct targets *t,
     block_end(c);
     body(c, ends);
     c->loop = loop.outer;
+    jinja_emit(c, JINJA_OP_FOR_DONE, 0, 0);
     jinja_patch(c, jinja_emit(c, JINJA_OP_JUMP, 0, 0), loop.next);
     while (loop.breaks >= 0 && !c->status) {
         int32_t before = c->program->code[loop.breaks].a;

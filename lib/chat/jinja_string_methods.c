@@ -101,10 +101,7 @@ static void split_white(struct jinja_run *run, const struct jinja_string *s, int
             return;
         begin = position;
         if (most-- == 0) {
-            struct jinja_value rest = jinja_slice_of(run, s, begin, s->size);
-
-            if (!run->status)
-                jinja_list_add(run, list, jinja_strip(run, rest.as.string, NULL, 2));
+            jinja_list_add(run, list, jinja_slice_of(run, s, begin, s->size));
             return;
         }
         while (position < s->size && !jinja_is_white(jinja_code_point(s, position, &size)))
@@ -138,10 +135,7 @@ static void rsplit_white(struct jinja_run *run, const struct jinja_string *s, in
         if (end == 0)
             break;
         if (most-- == 0) {
-            struct jinja_value rest = jinja_slice_of(run, s, 0, end);
-
-            if (!run->status)
-                jinja_list_add(run, list, jinja_strip(run, rest.as.string, NULL, 1));
+            jinja_list_add(run, list, jinja_slice_of(run, s, 0, end));
             break;
         }
         begin = end;
@@ -467,11 +461,39 @@ static struct jinja_value all(const struct jinja_string *s, bool (*is)(uint32_t)
     return jinja_bool(s->size > 0);
 }
 
+/* Digits of all kinds: raised and lowered ones too. */
+static bool is_any_digit(uint32_t c)
+{
+    return is_digit(c) || c == 0xB2 || c == 0xB3 || c == 0xB9 || c == 0x2070 ||
+           (c >= 0x2074 && c <= 0x2079) || (c >= 0x2080 && c <= 0x2089);
+}
+
+static bool is_numeric(uint32_t c)
+{
+    utf8proc_category_t category = utf8proc_category((utf8proc_int32_t)c);
+
+    return category >= UTF8PROC_CATEGORY_ND && category <= UTF8PROC_CATEGORY_NO;
+}
+
 METHOD(isdigit_method)
 {
     (void)argv, (void)args;
     jinja_charge(run, self.as.string->size / 16);
+    return all(self.as.string, is_any_digit);
+}
+
+METHOD(isdecimal_method)
+{
+    (void)argv, (void)args;
+    jinja_charge(run, self.as.string->size / 16);
     return all(self.as.string, is_digit);
+}
+
+METHOD(isnumeric_method)
+{
+    (void)argv, (void)args;
+    jinja_charge(run, self.as.string->size / 16);
+    return all(self.as.string, is_numeric);
 }
 
 METHOD(isalpha_method)
@@ -597,8 +619,8 @@ const struct jinja_builtin jinja_string_methods[] = {
     {"join", "iterable", join},
     {"format", "*", format},
     {"isdigit", "", isdigit_method},
-    {"isdecimal", "", isdigit_method},
-    {"isnumeric", "", isdigit_method},
+    {"isdecimal", "", isdecimal_method},
+    {"isnumeric", "", isnumeric_method},
     {"isalpha", "", isalpha_method},
     {"isalnum", "", isalnum_method},
     {"isspace", "", isspace_method},
