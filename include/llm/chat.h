@@ -137,6 +137,76 @@ LLM_API llm_status llm_chat_prompt_encode(int32_t *ids, uint8_t *mask, size_t ca
 /** NULL is allowed. */
 LLM_API void llm_chat_prompt_free(llm_chat_prompt *prompt);
 
+/** Takes a model's answer apart while it is being written: content, reasoning, tool calls. */
+typedef struct llm_chat_parser llm_chat_parser;
+
+/** Kinds of events. New values may be added. */
+enum {
+    LLM_CHAT_CONTENT = 1,   /**< more of the content */
+    LLM_CHAT_REASONING = 2, /**< more of the reasoning */
+    LLM_CHAT_TOOL_CALL = 3  /**< a whole tool call */
+};
+
+/** What a parser found. Everything is valid during the callback only. */
+typedef struct llm_chat_event {
+    const char *text; /**< content, reasoning, or the call's arguments as JSON; NUL-terminated */
+    size_t text_size; /**< in bytes */
+    const char *name; /**< of the function called; NULL for other kinds */
+    const char *id; /**< of the call: the model's own, or made up here (nine letters and digits) */
+    int32_t kind;   /**< LLM_CHAT_CONTENT, .. */
+    int32_t index;  /**< of the call, from 0 */
+} llm_chat_event;
+
+/** Called for each event on the thread that called in. Return 0 to go on, anything else to stop:
+ *  the call then returns LLM_E_CANCELLED. Must not call functions on the same parser. */
+typedef int32_t (*llm_chat_event_fn)(void *user, const llm_chat_event *event);
+
+/** A tool call. Texts are NUL-terminated and valid as long as the parser. */
+typedef struct llm_chat_call {
+    const char *name;
+    const char *id;
+    const char *arguments; /**< JSON, an object unless the model wrote something else */
+} llm_chat_call;
+
+/** Create a parser for one answer.
+ *  @param out receives the parser, NULL on failure; free with llm_chat_parser_free().
+ *  @param context the parser keeps its own reference.
+ *  @param format LLM_CHAT_*, see llm_chat_template_format().
+ *  @param prompt what the answer follows: if it ends inside reasoning ("<think>"), the answer
+ *  begins there. NULL: unknown.
+ *  @return LLM_OK, LLM_E_INVALID, LLM_E_RANGE (no such format), LLM_E_NOMEM. */
+LLM_API llm_status llm_chat_parser_new(llm_chat_parser **out, llm_context *context, int32_t format,
+                                       const llm_chat_prompt *prompt);
+
+/** More of the answer, cut anywhere. Marks such as <tool_call> are special tokens for some models:
+ *  generate with keep_special. What looks like a tool call but cannot be read is content.
+ *  @param on_event NULL: none; the results below collect everything anyway.
+ *  @return LLM_OK, LLM_E_INVALID, LLM_E_CANCELLED, LLM_E_NOMEM. One thread at a time. */
+LLM_API llm_status llm_chat_parser_push(llm_chat_parser *parser, const char *text, size_t size,
+                                        llm_chat_event_fn on_event, void *user);
+
+/** The end of the answer: what was waiting for more comes out. As llm_chat_parser_push(). */
+LLM_API llm_status llm_chat_parser_finish(llm_chat_parser *parser, llm_chat_event_fn on_event,
+                                          void *user);
+
+/** The content so far, NUL-terminated, valid until the parser is used again; "" for NULL.
+ *  @param size_out receives its size in bytes; may be NULL. */
+LLM_API const char *llm_chat_parser_content(const llm_chat_parser *parser, size_t *size_out);
+
+/** The reasoning so far. As llm_chat_parser_content(). */
+LLM_API const char *llm_chat_parser_reasoning(const llm_chat_parser *parser, size_t *size_out);
+
+/** Number of tool calls so far; 0 for NULL. */
+LLM_API size_t llm_chat_parser_call_count(const llm_chat_parser *parser);
+
+/** Tool call `index`, counted from 0.
+ *  @return LLM_OK, LLM_E_INVALID, LLM_E_RANGE. */
+LLM_API llm_status llm_chat_parser_call(llm_chat_call *out, const llm_chat_parser *parser,
+                                        size_t index);
+
+/** NULL is allowed. */
+LLM_API void llm_chat_parser_free(llm_chat_parser *parser);
+
 #ifdef __cplusplus
 }
 #endif

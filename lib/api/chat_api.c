@@ -4,7 +4,7 @@
  * chat and tokenizer meet.
  */
 #include "api/check.h"
-#include "chat/chat_template.h"
+#include "chat/chat_parser.h"
 #include "tokenizer/tokenizer.h"
 
 #include <string.h>
@@ -294,4 +294,81 @@ llm_status llm_chat_prompt_encode(int32_t *ids, uint8_t *mask, size_t capacity, 
     }
     encoding_free(&whole, tokenizer_memory(tokenizer));
     return status;
+}
+
+/* ---- answers -----------------------------------------------------------------------------------
+ */
+
+llm_status llm_chat_parser_new(llm_chat_parser **out, llm_context *context, int32_t format,
+                               const llm_chat_prompt *prompt)
+{
+    if (!out)
+        return null_argument("llm_chat_parser_new", "out");
+    *out = NULL;
+    if (!context)
+        return null_argument("llm_chat_parser_new", "context");
+    if (format < LLM_CHAT_PLAIN || format > LLM_CHAT_JSON)
+        return status_set(LLM_E_RANGE, "llm_chat_parser_new: there is no format %d", (int)format);
+    return chat_parser_new(out, context, format, prompt);
+}
+
+llm_status llm_chat_parser_push(llm_chat_parser *parser, const char *text, size_t size,
+                                llm_chat_event_fn on_event, void *user)
+{
+    if (!parser)
+        return null_argument("llm_chat_parser_push", "parser");
+    if (!text && size)
+        return null_argument("llm_chat_parser_push", "text");
+    return chat_parser_push(parser, text ? text : "", size, on_event, user);
+}
+
+llm_status llm_chat_parser_finish(llm_chat_parser *parser, llm_chat_event_fn on_event, void *user)
+{
+    if (!parser)
+        return null_argument("llm_chat_parser_finish", "parser");
+    return chat_parser_finish(parser, on_event, user);
+}
+
+static const char *text_of(const struct text *text, size_t *size_out)
+{
+    size_t size = text ? text->size : 0;
+
+    if (size_out)
+        *size_out = size;
+    return size ? text->data : "";
+}
+
+const char *llm_chat_parser_content(const llm_chat_parser *parser, size_t *size_out)
+{
+    return text_of(parser ? &parser->content : NULL, size_out);
+}
+
+const char *llm_chat_parser_reasoning(const llm_chat_parser *parser, size_t *size_out)
+{
+    return text_of(parser ? &parser->reasoning : NULL, size_out);
+}
+
+size_t llm_chat_parser_call_count(const llm_chat_parser *parser)
+{
+    return parser ? parser->call_count : 0;
+}
+
+llm_status llm_chat_parser_call(llm_chat_call *out, const llm_chat_parser *parser, size_t index)
+{
+    if (!out)
+        return null_argument("llm_chat_parser_call", "out");
+    memset(out, 0, sizeof *out);
+    if (!parser)
+        return null_argument("llm_chat_parser_call", "parser");
+    if (index >= parser->call_count)
+        return status_set(LLM_E_RANGE, "llm_chat_parser_call: there is no call %zu", index);
+    out->name = parser->calls[index].name;
+    out->id = parser->calls[index].id;
+    out->arguments = parser->calls[index].arguments;
+    return LLM_OK;
+}
+
+void llm_chat_parser_free(llm_chat_parser *parser)
+{
+    chat_parser_free(parser);
 }
