@@ -7,6 +7,9 @@
 #include "models/arch.h"
 #include "models/parallel_decoder.h"
 
+#include <stdio.h>
+#include <string.h>
+
 static const struct parallel_names names = {
     .tokens = {"gpt_neox.embed_in.weight", "token_embd.weight"},
     .attention_norm = {"gpt_neox.layers.%d.input_layernorm", "blk.%d.attn_norm"},
@@ -53,9 +56,19 @@ static llm_status create(llm_model *model)
     return status ? status : parallel_create(model, &config);
 }
 
+/* transformers 5 has another name for it in memory. */
+static bool alias(char *other, size_t size, const char *name, int attempt)
+{
+    if (attempt > 0 || strcmp(name, "embed_out.weight") != 0)
+        return false;
+    (void)snprintf(other, size, "lm_head.weight");
+    return true;
+}
+
 const struct arch arch_gpt_neox = {.name = "gpt_neox",
                                    .class_name = "GPTNeoXForCausalLM",
                                    .prefix = "gpt_neox.",
                                    .create = create,
                                    .hidden = parallel_hidden,
-                                   .ignores = parallel_ignores};
+                                   .ignores = parallel_ignores,
+                                   .alias = alias};

@@ -12,7 +12,7 @@
 
 static const struct {
     const char *name;
-    enum rope_kind kind;
+    int32_t kind; /* enum rope_kind */
 } kinds[] = {
     {"default", ROPE_PLAIN}, {"linear", ROPE_LINEAR}, {"dynamic", ROPE_DYNAMIC},
     {"yarn", ROPE_YARN},     {"llama3", ROPE_LLAMA3}, {"longrope", ROPE_LONG},
@@ -43,11 +43,16 @@ static llm_status find_group(const json_t **out, const json_t *config,
 {
     const char *field = "rope_parameters";
     const json_t *group = json_object_get(config, field);
+    bool nested = json_object_get(group, "full_attention") != NULL ||
+                  json_object_get(group, "sliding_attention") != NULL;
 
-    if (json_is_object(group) && spec->layer_type &&
-        (json_object_get(group, "full_attention") || json_object_get(group, "sliding_attention"))) {
+    if (nested && !spec->layer_type)
+        return status_set(LLM_E_UNSUPPORTED, "field \"%s\": one entry per type of layer", field);
+    if (nested) {
         group = json_object_get(group, spec->layer_type);
-    } else if ((!group || json_is_null(group)) && !spec->unscaled) {
+    } else if (spec->unscaled) {
+        group = NULL;
+    } else if (!group || json_is_null(group)) {
         field = "rope_scaling";
         group = json_object_get(config, field);
     }

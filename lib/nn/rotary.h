@@ -30,7 +30,7 @@ struct rotary_spec {
     double part;                /* of a head that turns, likewise; 0: all of it */
     const char *part_field;     /* NULL: "partial_rotary_factor" */
     const char *layer_type;     /* of "rope_parameters", for example "full_attention", or NULL */
-    bool unscaled;              /* "rope_scaling" speaks of other layers */
+    bool unscaled;              /* what is not said of this type is said of other layers */
     bool extended;              /* max_positions counts what scaling adds already */
 };
 

@@ -382,7 +382,7 @@ static void saved_equals_loaded(void **state)
     assert_non_null(mkdtemp(folder));
     for (int i = 0; i < FOLDERS; i++) {
         struct golden golden;
-        llm_model *again;
+        llm_model *again = NULL;
 
         open_folder(&golden, folders[i], 1);
         if (llm_model_save(golden.model, folder, NULL) ||
