@@ -38,11 +38,32 @@ enum {
  *  @param out receives the tokenizer, NULL on failure; free with llm_tokenizer_free().
  *  @param context the tokenizer keeps its own reference.
  *  @param path UTF-8. A tokenizer.json, a tiktoken rank file (.tiktoken), a GPT-2 vocab.json or
- *  merges file (the other one is looked for beside it), or a directory that holds one of these.
- *  Beside a tokenizer.json, tokenizer_config.json names the begin, end, unknown and padding tokens.
+ *  merges file (the other one is looked for beside it), a BERT vocab.txt (tokenizer_config.json
+ *  beside it says whether case counts), or a directory that holds one of these. Beside a
+ *  tokenizer.json, tokenizer_config.json names the begin, end, unknown and padding tokens.
  *  @return LLM_OK, LLM_E_INVALID, LLM_E_IO, LLM_E_FORMAT, LLM_E_RANGE, LLM_E_UNSUPPORTED (the
  *  message names the part of the file that libllm does not do), LLM_E_NOMEM. @threads any. */
 LLM_API llm_status llm_tokenizer_load(llm_tokenizer **out, llm_context *context, const char *path);
+
+/** Options of llm_tokenizer_load_with(). Fill with llm_tokenizer_load_options_init(), then assign.
+ */
+typedef struct llm_tokenizer_load_options {
+    size_t struct_size; /**< set by llm_tokenizer_load_options_init() */
+    /** tiktoken files: LLM_SPLIT_*, the rule that goes with the ranks, which are all that the file
+     *  holds. -1 (default): the rule of the encodings with as many ranks (r50k, cl100k, o200k);
+     *  LLM_E_UNSUPPORTED for other files. */
+    int32_t split;
+    int32_t reserved; /**< 0 */
+} llm_tokenizer_load_options;
+
+/** Fill `options` with defaults; `struct_size` is sizeof(llm_tokenizer_load_options). */
+LLM_API llm_status llm_tokenizer_load_options_init(llm_tokenizer_load_options *options,
+                                                   size_t struct_size);
+
+/** As llm_tokenizer_load(), with options; NULL for defaults. */
+LLM_API llm_status llm_tokenizer_load_with(llm_tokenizer **out, llm_context *context,
+                                           const char *path,
+                                           const llm_tokenizer_load_options *options);
 
 /** Load a tokenizer from the text of a tokenizer.json. As llm_tokenizer_load(). */
 LLM_API llm_status llm_tokenizer_load_memory(llm_tokenizer **out, llm_context *context,

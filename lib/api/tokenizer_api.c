@@ -19,6 +19,37 @@ llm_status llm_tokenizer_load(llm_tokenizer **out, llm_context *context, const c
     return tokenizer_load(out, context, path);
 }
 
+static const llm_tokenizer_load_options default_load = {
+    .struct_size = sizeof(llm_tokenizer_load_options), .split = -1};
+
+llm_status llm_tokenizer_load_options_init(llm_tokenizer_load_options *options, size_t struct_size)
+{
+    return options_fill(options, struct_size, &default_load, sizeof default_load,
+                        "llm_tokenizer_load_options");
+}
+
+llm_status llm_tokenizer_load_with(llm_tokenizer **out, llm_context *context, const char *path,
+                                   const llm_tokenizer_load_options *options)
+{
+    llm_tokenizer_load_options own = default_load;
+    llm_status status;
+
+    if (!out)
+        return null_argument("llm_tokenizer_load_with", "out");
+    *out = NULL;
+    if (!context)
+        return null_argument("llm_tokenizer_load_with", "context");
+    if (!path)
+        return null_argument("llm_tokenizer_load_with", "path");
+    status = options_read(&own, sizeof own, options, "llm_tokenizer_load_options");
+    if (status)
+        return status;
+    if (own.split < -1 || own.split > LLM_SPLIT_O200K || own.reserved)
+        return status_set(LLM_E_INVALID, "llm_tokenizer_load_options: split %d or reserved %d",
+                          (int)own.split, (int)own.reserved);
+    return tokenizer_load_split(out, context, path, own.split);
+}
+
 llm_status llm_tokenizer_load_memory(llm_tokenizer **out, llm_context *context, const char *json,
                                      size_t size)
 {

@@ -6,9 +6,14 @@
 
 llm_status json_open(json_t **out, const char *text, size_t size, const char *what)
 {
+    const size_t flags = JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL;
     json_error_t error;
 
-    *out = json_loadb(text, size, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
+    *out = json_loadb(text, size, flags, &error);
+    /* Integers beyond 64 bits stand in real files: tokenizer_config.json says "no limit" with 1e30
+     * written out. All numbers become real then, and whoever wants an integer refuses. */
+    if (!*out && json_error_code(&error) == json_error_numeric_overflow)
+        *out = json_loadb(text, size, flags | JSON_DECODE_INT_AS_REAL, &error);
     if (*out)
         return LLM_OK;
     if (json_error_code(&error) == json_error_out_of_memory)

@@ -7,12 +7,8 @@
 #include <string.h>
 
 static const struct tokenizer_algorithm *const algorithms[] = {
-    &algorithm_bpe,
-    &algorithm_bpe_characters,
-    &algorithm_unigram,
-    &algorithm_characters,
-    &algorithm_word_level,
-    &algorithm_word_piece,
+    &algorithm_bpe,        &algorithm_bpe_characters, &algorithm_unigram,
+    &algorithm_characters, &algorithm_word_level,     &algorithm_word_piece,
 };
 
 const char *algorithm_type(const json_t *model)

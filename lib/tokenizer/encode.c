@@ -238,7 +238,8 @@ static llm_status encode_section(struct run *run, const char *text, size_t size,
 
     if (direct && normalizer_leaves(&tokenizer->normalizer, text, size))
         return walk_straight(run, text, size, position, parse_special);
-    status = mapped_load(&scratch->section, text, size, wants_positions(run), position == 0);
+    status = mapped_load(&scratch->section, text, size, wants_positions(run), position == 0,
+                         tokenizer->spelled || tokenizer->kind == LLM_TOKENIZER_CHARACTERS);
     if (!status)
         status = normalizer_run(&tokenizer->normalizer, &scratch->normalizing, &scratch->section,
                                 &scratch->words.spare);

@@ -233,8 +233,24 @@ llm_status huggingface_read_config(llm_tokenizer *tokenizer, const char *path)
         tokenizer_name_special(tokenizer, role_keys[i].role, name, strlen(name));
     }
     json_decref(root);
-    memory_release(memory, text);
-    return status;
+    if (status) {
+        memory_release(memory, text);
+        return status;
+    }
+    memory_release(memory, tokenizer->config);
+    tokenizer->config = text;
+    return LLM_OK;
+}
+
+static void write_flags(struct text *out, unsigned flags)
+{
+    text_printf(out,
+                "\"single_word\": %s, \"lstrip\": %s, \"rstrip\": %s, \"normalized\": %s, "
+                "\"special\": %s}",
+                flags & ADDED_SINGLE_WORD ? "true" : "false",
+                flags & ADDED_LSTRIP ? "true" : "false", flags & ADDED_RSTRIP ? "true" : "false",
+                flags & ADDED_NORMALIZED ? "true" : "false",
+                flags & ADDED_SPECIAL ? "true" : "false");
 }
 
 static void write_added(const llm_tokenizer *tokenizer, struct text *out)
@@ -247,14 +263,8 @@ static void write_added(const llm_tokenizer *tokenizer, struct text *out)
 
         text_printf(out, "%s\n    {\"id\": %d, \"content\": ", i ? "," : "", (int)token->id);
         text_append_json(out, token->text, token->size);
-        text_printf(out,
-                    ", \"single_word\": %s, \"lstrip\": %s, \"rstrip\": %s, \"normalized\": %s, "
-                    "\"special\": %s}",
-                    token->flags & ADDED_SINGLE_WORD ? "true" : "false",
-                    token->flags & ADDED_LSTRIP ? "true" : "false",
-                    token->flags & ADDED_RSTRIP ? "true" : "false",
-                    token->flags & ADDED_NORMALIZED ? "true" : "false",
-                    token->flags & ADDED_SPECIAL ? "true" : "false");
+        text_append_z(out, ", ");
+        write_flags(out, token->flags);
     }
     text_append_z(out, added->count ? "\n  ],\n" : "],\n");
 }
@@ -274,18 +284,53 @@ void tokenizer_write_json(const llm_tokenizer *tokenizer, struct text *out)
     text_append_z(out, "\n}\n");
 }
 
-void huggingface_write_config(const llm_tokenizer *tokenizer, struct text *out)
+/* Tokens that only their name tells what they are for. */
+static const char *const named_roles[][2] = {
+    {"cls_token", "[CLS]"},
+    {"sep_token", "[SEP]"},
+    {"mask_token", "[MASK]"},
+    {"mask_token", "<mask>"},
+};
+
+static void write_new_config(const llm_tokenizer *tokenizer, struct text *out)
 {
-    text_append_z(out, "{\n  \"tokenizer_class\": \"PreTrainedTokenizerFast\",\n"
-                       "  \"clean_up_tokenization_spaces\": false");
+    const struct added_tokens *added = &tokenizer->added;
+
+    text_append_z(out, "{\n  \"added_tokens_decoder\": {");
+    for (size_t i = 0; i < added->count; i++) {
+        text_printf(out, "%s\n    \"%d\": {\"content\": ", i ? "," : "", (int)added->tokens[i].id);
+        text_append_json(out, added->tokens[i].text, added->tokens[i].size);
+        text_append_z(out, ", ");
+        write_flags(out, added->tokens[i].flags);
+    }
+    text_append_z(out, added->count ? "\n  },\n" : "},\n");
     for (size_t i = 0; i < sizeof role_keys / sizeof *role_keys; i++) {
         int32_t id = tokenizer->special[role_keys[i].role];
 
         if (id < 0)
             continue;
-        text_printf(out, ",\n  \"%s\": ", role_keys[i].key);
+        text_printf(out, "  \"%s\": ", role_keys[i].key);
         text_append_json(out, vocab_bytes(&tokenizer->vocab, id),
                          tokenizer->vocab.entries[id].size);
+        text_append_z(out, ",\n");
     }
-    text_append_z(out, "\n}\n");
+    for (size_t i = 0; i < sizeof named_roles / sizeof *named_roles; i++) {
+        const char *name = named_roles[i][1];
+        const struct added_token *token = added_find(added, name, strlen(name));
+
+        if (token && (token->flags & ADDED_SPECIAL))
+            text_printf(out, "  \"%s\": \"%s\",\n", named_roles[i][0], name);
+    }
+    text_append_z(out, "  \"clean_up_tokenization_spaces\": false,\n"
+                       "  \"model_max_length\": 1000000000000000019884624838656,\n"
+                       "  \"tokenizer_class\": \"PreTrainedTokenizerFast\"\n}\n");
+}
+
+/* The file that was read holds more than we know (a chat template, for one) and is kept. */
+void huggingface_write_config(const llm_tokenizer *tokenizer, struct text *out)
+{
+    if (tokenizer->config)
+        text_append_z(out, tokenizer->config);
+    else
+        write_new_config(tokenizer, out);
 }

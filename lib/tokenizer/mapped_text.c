@@ -58,28 +58,55 @@ uint32_t mapped_char(const char *data, size_t size, size_t at, size_t *length)
     return valid ? c : 0x110000u + *p;
 }
 
-llm_status mapped_load(struct mapped_text *text, const char *data, size_t size, bool track,
-                       bool first)
+/* Is there a byte at or after `at` that is not UTF-8? Its place, or `size`. */
+static size_t find_invalid(const char *data, size_t size, size_t at)
 {
+    while (at < size) {
+        size_t length;
+
+        if (mapped_char(data, size, at, &length) >= 0x110000)
+            return at;
+        at += length;
+    }
+    return size;
+}
+
+llm_status mapped_load(struct mapped_text *text, const char *data, size_t size, bool track,
+                       bool first, bool raw)
+{
+    size_t invalid = raw ? size : find_invalid(data, size, 0);
+    size_t done = 0;
+
     mapped_reset(text, track);
     if (track && size > UINT32_MAX)
         return status_set(LLM_E_RANGE, "text of more than 4 GiB between added tokens");
-    if (!mapped_reserve(text, size))
-        return LLM_E_NOMEM;
-    if (size == 0)
-        return LLM_OK;
-    memcpy(text->data, data, size);
-    text->size = size;
-    for (size_t at = 0; track && at < size;) {
-        size_t length;
+    while (done < size) {
+        size_t stretch = text->size;
 
-        (void)mapped_char(data, size, at, &length);
-        for (size_t i = 0; i < length; i++)
-            text->origins[at + i] = (struct origin){(uint32_t)at, (uint32_t)(at + length)};
-        at += length;
+        if (!mapped_reserve(text, invalid - done + 3))
+            return LLM_E_NOMEM;
+        memcpy(text->data + stretch, data + done, invalid - done);
+        for (size_t at = done; track && at < invalid;) {
+            size_t length;
+
+            (void)mapped_char(data, invalid, at, &length);
+            for (size_t i = 0; i < length; i++)
+                text->origins[stretch + at - done + i] =
+                    (struct origin){(uint32_t)at, (uint32_t)(at + length)};
+            at += length;
+        }
+        text->size += invalid - done;
+        done = invalid;
+        if (done == size)
+            break;
+        memcpy(text->data + text->size, "\xEF\xBF\xBD", 3);
+        for (size_t i = 0; track && i < 3; i++)
+            text->origins[text->size + i] = (struct origin){(uint32_t)done, (uint32_t)done + 1};
+        text->size += 3;
+        invalid = find_invalid(data, size, ++done);
     }
-    if (first)
-        (void)mapped_char(data, size, 0, &text->zero);
+    if (first && text->size > 0)
+        (void)mapped_char(text->data, text->size, 0, &text->zero);
     return LLM_OK;
 }
 

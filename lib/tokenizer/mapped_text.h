@@ -5,7 +5,8 @@
  * Face tokenizers (NormalizedString): a byte comes from whole characters; a character put in shares
  * the origin of the one before it. The map is kept only when somebody asked for offsets.
  *
- * Bytes that are not UTF-8 pass through all stages as they are, each a character of its own.
+ * Bytes that are not UTF-8 become U+FFFD each, except for byte-level tokenizers: there they pass
+ * through all stages as they are, each a character of its own.
  */
 #ifndef TOKENIZER_MAPPED_TEXT_H
 #define TOKENIZER_MAPPED_TEXT_H
@@ -37,10 +38,10 @@ void mapped_free(struct mapped_text *text);
 /* Empty, with or without a map. */
 void mapped_reset(struct mapped_text *text, bool track);
 
-/* Take a section of the user's text; `first`: it starts the whole text. LLM_E_RANGE: more than
- * 4 GiB. */
+/* Take a section of the user's text; `first`: it starts the whole text; `raw`: bytes that are not
+ * UTF-8 stay, instead of becoming U+FFFD each. LLM_E_RANGE: more than 4 GiB. */
 llm_status mapped_load(struct mapped_text *text, const char *data, size_t size, bool track,
-                       bool first);
+                       bool first, bool raw);
 
 /* Room for `more` bytes; false: failed. */
 bool mapped_reserve(struct mapped_text *text, size_t more);

@@ -126,13 +126,14 @@ struct llm_tokenizer {
     bool spelled;        /* the vocabulary is spelled in the byte alphabet, and held as bytes */
     bool unspell;        /* words are still spelled when the pre-tokenizer is done */
     bool plain_decoding; /* a token decodes to its own bytes: the decoder has nothing to do */
-    bool cuts_at_space; /* a text may be cut in front of a space behind a letter */
+    bool cuts_at_space;  /* a text may be cut in front of a space behind a letter */
     size_t growth;       /* most bytes that a byte of text can become; 0: one */
     char *stage_json[STAGE_COUNT]; /* the fields as the file had them; NULL: null */
     const struct tokenizer_algorithm *algorithm;
     void *model;
     struct post_processor post;
     int32_t special[5]; /* by LLM_TOKEN_*; -1: none */
+    char *config;       /* tokenizer_config.json as it was read; NULL: none */
     struct scratch *_Atomic scratches[SCRATCH_SLOTS];
     struct byte_trie *_Atomic byte_trie; /* made when a grammar first asks (byte_trie.h) */
 };
@@ -179,7 +180,10 @@ void post_free(llm_tokenizer *tokenizer);
 llm_status tokenizer_keep_json(llm_tokenizer *tokenizer, char **out, const json_t *value);
 
 /* Readers of other files: tiktoken ranks, GPT-2's pair of files. */
-llm_status tiktoken_read(llm_tokenizer *tokenizer, const char *path);
+/* `split` LLM_SPLIT_*: cut by this rule; -1: by the one that the number of ranks tells. */
+llm_status tiktoken_read(llm_tokenizer *tokenizer, const char *path, int32_t split);
+/* BERT's vocab.txt; the file `config_path` need not exist. */
+llm_status vocab_text_read(llm_tokenizer *tokenizer, const char *path, const char *config_path);
 llm_status gpt2_files_read(llm_tokenizer *tokenizer, const char *vocab_path,
                            const char *merges_path);
 llm_status huggingface_read(llm_tokenizer *tokenizer, const char *json, size_t size);

@@ -68,15 +68,37 @@ static llm_status read_ranks(struct vocab *vocab, const char *text, size_t size,
     return status;
 }
 
-/* Merge the bytes of token `id` by ranks below its own; true when two parts remain. */
-static bool find_halves(const struct vocab *vocab, int32_t id, struct bpe_rule *rule)
+enum { SHORT_TOKEN = 256, LONG_TOKEN = 1024 };
+
+/* The merges of a file. */
+struct rules {
+    struct memory *memory;
+    struct bpe_rule *list;
+    size_t count;
+    size_t capacity;
+};
+
+static llm_status add_rule(struct rules *rules, int32_t left, int32_t right, int32_t result)
+{
+    llm_status status = LLM_OK;
+
+    if (rules->count == rules->capacity)
+        status = memory_grow(rules->memory, (void **)&rules->list, &rules->capacity,
+                             rules->count + 1, sizeof *rules->list);
+    if (!status)
+        rules->list[rules->count++] = (struct bpe_rule){left, right, result};
+    return status;
+}
+
+/* Merge the bytes of token `id` by ranks below its own; a rule if two parts remain. */
+static llm_status find_halves(struct rules *rules, const struct vocab *vocab, int32_t id)
 {
     const char *bytes = vocab_bytes(vocab, id);
-    size_t starts[257];
+    size_t starts[SHORT_TOKEN + 1];
     size_t count = vocab->entries[id].size;
+    int32_t left;
+    int32_t right;
 
-    if (count < 2 || count > 256)
-        return false;
     for (size_t i = 0; i <= count; i++)
         starts[i] = i;
     while (count > 2) {
@@ -92,25 +114,58 @@ static bool find_halves(const struct vocab *vocab, int32_t id, struct bpe_rule *
             }
         }
         if (lowest == id)
-            return false;
+            return LLM_OK;
         memmove(&starts[at + 1], &starts[at + 2], (count - at - 1) * sizeof *starts);
         count--;
     }
-    rule->left = vocab_find(vocab, bytes, starts[1]);
-    rule->right = vocab_find(vocab, bytes + starts[1], starts[2] - starts[1]);
-    rule->result = id;
-    return rule->left >= 0 && rule->right >= 0;
+    left = vocab_find(vocab, bytes, starts[1]);
+    right = vocab_find(vocab, bytes + starts[1], starts[2] - starts[1]);
+    return left >= 0 && right >= 0 ? add_rule(rules, left, right, id) : LLM_OK;
 }
 
-static llm_status add_special(llm_tokenizer *tokenizer, size_t ranks)
+/* Long tokens: every way to make the token of two others; bpe_build() finds the one that fires. */
+static llm_status add_splits(struct rules *rules, const struct vocab *vocab, int32_t id)
+{
+    const char *bytes = vocab_bytes(vocab, id);
+    size_t size = vocab->entries[id].size;
+    llm_status status = LLM_OK;
+
+    if (size > LONG_TOKEN)
+        return status_set(LLM_E_RANGE, "the token of rank %d has %zu bytes, more than %d", (int)id,
+                          size, LONG_TOKEN);
+    for (size_t i = 1; i < size && !status; i++) {
+        int32_t left = vocab_find(vocab, bytes, i);
+        int32_t right = vocab_find(vocab, bytes + i, size - i);
+
+        if (left >= 0 && right >= 0 && left < id && right < id)
+            status = add_rule(rules, left, right, id);
+    }
+    return status;
+}
+
+static llm_status make_rules(struct rules *rules, const struct vocab *vocab)
 {
     llm_status status = LLM_OK;
 
-    tokenizer->split = split_find(SPLIT_CL100K_TIKTOKEN);
+    for (size_t i = 0; i < vocab->size && !status; i++) {
+        if (!vocab_has(vocab, (int64_t)i) || vocab->entries[i].size < 2)
+            continue;
+        status = vocab->entries[i].size <= SHORT_TOKEN ? find_halves(rules, vocab, (int32_t)i)
+                                                       : add_splits(rules, vocab, (int32_t)i);
+    }
+    return status;
+}
+
+static llm_status add_special(llm_tokenizer *tokenizer, size_t ranks, int32_t split)
+{
+    llm_status status = LLM_OK;
+
+    tokenizer->split = split < 0 ? NULL : split_find(split);
     for (size_t i = 0; i < sizeof encodings / sizeof *encodings; i++) {
         if (encodings[i].ranks != ranks)
             continue;
-        tokenizer->split = split_find(encodings[i].split);
+        if (split < 0)
+            tokenizer->split = split_find(encodings[i].split);
         for (size_t j = 0; encodings[i].special[j].text && !status; j++) {
             const char *text = encodings[i].special[j].text;
             int32_t id = encodings[i].special[j].id;
@@ -121,16 +176,20 @@ static llm_status add_special(llm_tokenizer *tokenizer, size_t ranks)
                 status = added_put(&tokenizer->added, id, text, strlen(text), ADDED_SPECIAL);
         }
     }
+    if (!status && !tokenizer->split)
+        status = status_set(LLM_E_UNSUPPORTED,
+                            "%zu ranks are none of the known encodings, so that the split rule is "
+                            "not known; name it in the options of loading",
+                            ranks);
     return status;
 }
 
-llm_status tiktoken_read(llm_tokenizer *tokenizer, const char *path)
+llm_status tiktoken_read(llm_tokenizer *tokenizer, const char *path, int32_t split)
 {
     struct memory *memory = &tokenizer->context->memory;
     struct vocab *vocab = &tokenizer->vocab;
-    struct bpe_rule *rules = NULL;
+    struct rules rules = {.memory = memory};
     struct bpe *bpe = NULL;
-    size_t count = 0;
     size_t ranks = 0;
     char *text = NULL;
     size_t size;
@@ -139,16 +198,13 @@ llm_status tiktoken_read(llm_tokenizer *tokenizer, const char *path)
     if (!status)
         status = read_ranks(vocab, text, size, &ranks);
     memory_release(memory, text);
-    if (status)
+    if (!status)
+        status = make_rules(&rules, vocab);
+    if (status) {
+        memory_release(memory, rules.list);
         return status;
-    rules = memory_alloc_array(memory, ranks, sizeof *rules);
-    if (!rules)
-        return LLM_E_NOMEM;
-    for (size_t i = 0; i < vocab->size; i++) {
-        if (vocab_has(vocab, (int64_t)i) && find_halves(vocab, (int32_t)i, &rules[count]))
-            count++;
     }
-    status = bpe_build(&bpe, tokenizer, rules, count);
+    status = bpe_build(&bpe, tokenizer, rules.list, rules.count);
     if (status)
         return status;
     tokenizer->model = bpe;
@@ -158,6 +214,6 @@ llm_status tiktoken_read(llm_tokenizer *tokenizer, const char *path)
     bpe->ignore_merges = true;
     status = bpe_mark_whole(bpe, vocab);
     if (!status)
-        status = add_special(tokenizer, ranks);
+        status = add_special(tokenizer, ranks, split);
     return status ? status : tokenizer_finish(tokenizer);
 }

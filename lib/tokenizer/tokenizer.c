@@ -118,6 +118,7 @@ void tokenizer_release(llm_tokenizer *tokenizer)
     token_decoder_free(&tokenizer->decoder);
     for (size_t i = 0; i < STAGE_COUNT; i++)
         memory_release(&context->memory, tokenizer->stage_json[i]);
+    memory_release(&context->memory, tokenizer->config);
     added_free(&tokenizer->added);
     vocab_free(&tokenizer->vocab);
     memory_release(&context->memory, tokenizer);
@@ -331,7 +332,7 @@ static llm_status normalize_added(llm_tokenizer *tokenizer)
         if (!(added->tokens[i].flags & ADDED_NORMALIZED))
             continue;
         status = mapped_load(&scratch->section, added->tokens[i].text, added->tokens[i].size, false,
-                             true);
+                             true, true);
         if (!status)
             status = normalizer_run(&tokenizer->normalizer, &scratch->normalizing,
                                     &scratch->section, &scratch->words.spare);
@@ -371,10 +372,9 @@ static bool cuts_at_space(const llm_tokenizer *tokenizer)
     for (size_t i = 0; i < tokenizer->normalizer.count && cuts; i++)
         cuts = tokenizer->normalizer.stages[i].type->local;
     if (tokenizer->direct) /* without words, the whole text is one */
-        return cuts &&
-               ((tokenizer->split && tokenizer->split->id != LLM_SPLIT_NONE) ||
-                tokenizer->kind == LLM_TOKENIZER_BYTES ||
-                tokenizer->kind == LLM_TOKENIZER_CHARACTERS);
+        return cuts && ((tokenizer->split && tokenizer->split->id != LLM_SPLIT_NONE) ||
+                        tokenizer->kind == LLM_TOKENIZER_BYTES ||
+                        tokenizer->kind == LLM_TOKENIZER_CHARACTERS);
     for (size_t i = 0; i < tokenizer->pre_tokenizer.count && cuts; i++)
         cuts = tokenizer->pre_tokenizer.stages[i].type->local;
     if (tokenizer->pre_tokenizer.count == 0)
@@ -399,7 +399,9 @@ llm_status tokenizer_finish(llm_tokenizer *tokenizer)
 
         if (!checked_mul(growth, pre_tokenizer_growth(&tokenizer->pre_tokenizer), &growth))
             growth = SIZE_MAX;
-        tokenizer->growth = growth;
+        /* A byte that is not UTF-8 becomes three. */
+        if (!checked_mul(growth, 3, &tokenizer->growth))
+            tokenizer->growth = SIZE_MAX;
     }
     tokenizer->cuts_at_space = !status && cuts_at_space(tokenizer);
     tokenizer_guess_special(tokenizer);

@@ -47,6 +47,9 @@ void tokenizer_release(llm_tokenizer *tokenizer); /* NULL allowed */
 
 /* `path` as for llm_tokenizer_load(). */
 llm_status tokenizer_load(llm_tokenizer **out, llm_context *context, const char *path);
+/* The same; `split` -1 or the rule (LLM_SPLIT_*) of a tiktoken file. */
+llm_status tokenizer_load_split(llm_tokenizer **out, llm_context *context, const char *path,
+                                int32_t split);
 llm_status tokenizer_load_memory(llm_tokenizer **out, llm_context *context, const char *json,
                                  size_t size);
 /* `path` a file, or an existing directory that gets tokenizer.json and tokenizer_config.json. */

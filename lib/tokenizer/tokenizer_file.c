@@ -117,11 +117,24 @@ static bool is_sentencepiece(const char *path)
            strstr(slash ? slash : path, ".model.") != NULL;
 }
 
-/* By the file's name. */
-static llm_status read_file(llm_tokenizer *tokenizer, const char *path)
+/* BERT's vocabulary. */
+static llm_status read_vocab_text(llm_tokenizer *tokenizer, const char *path)
+{
+    struct memory *memory = &tokenizer->context->memory;
+    char *config = beside(memory, path, "tokenizer_config.json");
+    llm_status status = config ? vocab_text_read(tokenizer, path, config) : LLM_E_NOMEM;
+
+    memory_release(memory, config);
+    return status;
+}
+
+/* By the file's name. `split` as for tiktoken_read(). */
+static llm_status read_file(llm_tokenizer *tokenizer, const char *path, int32_t split)
 {
     if (ends_with(path, ".tiktoken"))
-        return tiktoken_read(tokenizer, path);
+        return tiktoken_read(tokenizer, path, split);
+    if (ends_with(path, "vocab.txt"))
+        return read_vocab_text(tokenizer, path);
     if (ends_with(path, "vocab.json") || ends_with(path, "encoder.json") ||
         ends_with(path, "merges.txt") || ends_with(path, "vocab.bpe"))
         return read_pair(tokenizer, path);
@@ -136,7 +149,7 @@ static llm_status read_directory(llm_tokenizer *tokenizer, const char *path)
 {
     static const char *const names[] = {
         "tokenizer.json", "tokenizer.model", "spiece.model", "sentencepiece.bpe.model",
-        "vocab.json",     "encoder.json",    "tokenizer.bin"};
+        "vocab.json",     "encoder.json",    "vocab.txt",    "tokenizer.bin"};
     struct memory *memory = &tokenizer->context->memory;
 
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
@@ -148,21 +161,28 @@ static llm_status read_directory(llm_tokenizer *tokenizer, const char *path)
             return LLM_E_NOMEM;
         found = file_exists(file);
         if (found)
-            status = i == 0 ? read_json_file(tokenizer, file) : read_file(tokenizer, file);
+            status = i == 0 ? read_json_file(tokenizer, file) : read_file(tokenizer, file, -1);
         memory_release(memory, file);
         if (found)
             return status;
     }
-    return status_set(LLM_E_IO, "%s: no tokenizer.json, no vocab.json, no tokenizer.model", path);
+    return status_set(LLM_E_IO, "%s: no tokenizer.json, vocab.json, tokenizer.model or vocab.txt",
+                      path);
 }
 
 llm_status tokenizer_load(llm_tokenizer **out, llm_context *context, const char *path)
+{
+    return tokenizer_load_split(out, context, path, -1);
+}
+
+llm_status tokenizer_load_split(llm_tokenizer **out, llm_context *context, const char *path,
+                                int32_t split)
 {
     llm_status status = tokenizer_new(out, context);
 
     if (status)
         return status;
-    status = file_is_directory(path) ? read_directory(*out, path) : read_file(*out, path);
+    status = file_is_directory(path) ? read_directory(*out, path) : read_file(*out, path, split);
     if (status) {
         tokenizer_release(*out);
         *out = NULL;

@@ -183,6 +183,7 @@ static void test_tiktoken(void **state)
 {
     static const char good[] = "YQ== 0\nYg== 1\nYWI= 2\nYWJh 3\n";
     llm_context *context = make_context(1);
+    llm_tokenizer_load_options options;
     llm_tokenizer *tokenizer = NULL;
     int32_t ids[8];
     size_t count;
@@ -196,7 +197,16 @@ static void test_tiktoken(void **state)
     assert_int_equal(load_text(context, "bad.tiktoken", "YQ== 9999999\n"), LLM_E_RANGE);
     assert_int_equal(load_text(context, "bad.tiktoken", "YQ== -1\n"), LLM_E_RANGE);
     write_file("good.tiktoken", good);
-    assert_int_equal(llm_tokenizer_load(&tokenizer, context, "good.tiktoken"), LLM_OK);
+    assert_int_equal(llm_tokenizer_load(&tokenizer, context, "good.tiktoken"),
+                     LLM_E_UNSUPPORTED); /* nobody knows its split rule */
+    assert_non_null(strstr(llm_last_error(), "4 ranks"));
+    assert_int_equal(llm_tokenizer_load_options_init(&options, sizeof options), LLM_OK);
+    options.split = 7;
+    assert_int_equal(llm_tokenizer_load_with(&tokenizer, context, "good.tiktoken", &options),
+                     LLM_E_INVALID);
+    options.split = LLM_SPLIT_CL100K;
+    assert_int_equal(llm_tokenizer_load_with(&tokenizer, context, "good.tiktoken", &options),
+                     LLM_OK);
     assert_int_equal(llm_tokenizer_encode(ids, 8, &count, tokenizer, "abab", 4, NULL), LLM_OK);
     assert_int_equal(count, 2);
     assert_int_equal(ids[0], 2);
