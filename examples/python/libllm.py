@@ -17,7 +17,7 @@ import os
 import pathlib
 
 __all__ = ["ChatTemplate", "Context", "Dataset", "Error", "Model", "Session", "Task", "Tensor",
-           "Tokenizer", "Trainer", "generate", "train", "version"]
+           "Tokenizer", "Trainer", "convert", "generate", "train", "version"]
 
 
 def _find():
@@ -355,6 +355,32 @@ _declare("llm_tensor_count", _i64, _p)
 _declare("llm_tensor_data", _p, _p)
 
 
+class LoadOptions(c.Structure):
+    _fields_ = [("struct_size", _size), ("progress", PROGRESS), ("progress_user", _p), ("map", _i32),
+                ("reserved", _i32)]
+
+
+class ConvertOptions(c.Structure):
+    _fields_ = [("struct_size", _size), ("progress", PROGRESS), ("progress_user", _p),
+                ("dtype", _i32), ("skip_tokenizer", _i32), ("split_bytes", _u64)]
+
+
+def convert(source, target, dtype=None, context=None, **options):
+    """A model from a directory, GGUF file or llama2.c checkpoint to "NAME.gguf" or a directory.
+    dtype: "f32", "f16", "bf16", "q8_0", "q4_k" ...; options: skip_tokenizer, split_bytes."""
+    if dtype is not None:
+        options["dtype"] = _lib.llm_dtype_find(dtype.encode())
+        if options["dtype"] < 0:
+            raise ValueError(f"unknown type {dtype!r}")
+    filled = _options(ConvertOptions, "llm_model_convert_options_init", **options)
+    _check(_lib.llm_model_convert(context or Context.default(), os.fsencode(source),
+                                  os.fsencode(target), c.byref(filled)))
+
+
+_declare("llm_dtype_find", _i32, c.c_char_p)
+_declare("llm_model_convert", _i32, _p, c.c_char_p, c.c_char_p, c.POINTER(ConvertOptions))
+
+
 class Model(_Handle):
     _free = "llm_model_free"
 
@@ -369,10 +395,12 @@ class Model(_Handle):
         return cls(pointer)
 
     @classmethod
-    def load(cls, directory, context=None):
+    def load(cls, path, context=None, **options):
+        """A directory, a GGUF file or a llama2.c checkpoint; map=1 maps f32 weights."""
         pointer = _p()
+        filled = _options(LoadOptions, "llm_model_load_options_init", **options)
         _check(_lib.llm_model_load(c.byref(pointer), context or Context.default(),
-                                   os.fsencode(directory), None))
+                                   os.fsencode(path), c.byref(filled)))
         return cls(pointer)
 
     def save(self, directory):

@@ -34,7 +34,8 @@ def main(root, library, compiler):
              "TaskBatch": "llm_task_batch", "AnswerOptions": "llm_answer_options",
              "Seq2SeqOptions": "llm_seq2seq_options", "Entity": "llm_entity",
              "Answer": "llm_answer", "Fill": "llm_fill",
-             "AdapterOptions": "llm_adapter_options"}
+             "AdapterOptions": "llm_adapter_options", "LoadOptions": "llm_model_load_options",
+             "ConvertOptions": "llm_model_convert_options"}
     problems = []
     for name in dir(libllm):
         kind = getattr(libllm, name)

@@ -20,7 +20,7 @@ refuses() {
 }
 
 "$llm" --help | grep -q train-tokenizer || fail "--help"
-for command in train generate tokenize train-tokenizer info; do
+for command in train generate tokenize train-tokenizer info convert; do
     "$llm" $command --help | grep -q -- "--help" || fail "$command --help"
 done
 "$llm" --version | grep -q '^libllm [0-9]' || fail "--version"
@@ -53,6 +53,17 @@ cmp model/model.safetensors again/model.safetensors || fail "the resumed run dif
 
 "$llm" info model | grep -q gpt2 || fail "info"
 "$llm" info | grep -q libllm || fail "info without arguments"
+"$llm" convert model model.gguf --type f32 --no-tokenizer 2>convert.txt
+grep -q '100 %' convert.txt || fail "convert shows no progress"
+"$llm" info model.gguf | grep -q gpt2 || fail "info of a GGUF file"
+"$llm" info --metadata model.gguf | grep -q 'gpt2.block_count (u32) = 2' || fail "info --metadata"
+"$llm" convert model.gguf returned --no-tokenizer 2>/dev/null
+cmp model/model.safetensors returned/model.safetensors || fail "weights changed on the way"
+"$llm" convert model split.gguf --split-size 40K --no-tokenizer 2>/dev/null
+[ -s split-00001-of-00002.gguf ] || ls split-*.gguf | grep -q -- '-00001-of-' || fail "no split files"
+refuses "type q9" "$llm" convert model x.gguf --type q9
+refuses "split-size" "$llm" convert model x.gguf --split-size lots
+refuses "no-such-model" "$llm" convert no-such-model x.gguf
 "$llm" generate --model model --prompt "The " --max-tokens 20 --seed 1 --quiet > one.txt
 "$llm" generate --model model --prompt "The " --max-tokens 20 --seed 1 --quiet > two.txt
 cmp one.txt two.txt || fail "the same seed wrote different text"

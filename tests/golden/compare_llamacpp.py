@@ -51,25 +51,6 @@ SIZES = dict(vocab_size=VOCABULARY, hidden_size=256, intermediate_size=512, num_
              max_position_embeddings=256)
 
 
-class ConvertOptions(ctypes.Structure):
-    _fields_ = [("struct_size", ctypes.c_size_t), ("progress", ctypes.c_void_p),
-                ("progress_user", ctypes.c_void_p), ("dtype", ctypes.c_int32),
-                ("skip_tokenizer", ctypes.c_int32), ("split_bytes", ctypes.c_uint64)]
-
-
-def convert(source, target, kind=None):
-    options = ConvertOptions()
-    library = libllm._lib
-    libllm._check(library.llm_model_convert_options_init(ctypes.byref(options),
-                                                         ctypes.c_size_t(ctypes.sizeof(options))))
-    options.skip_tokenizer = 1
-    if kind:
-        options.dtype = library.llm_dtype_find(kind.encode())
-    context = libllm.Context.default()
-    libllm._check(library.llm_model_convert(context, str(source).encode(), str(target).encode(),
-                                            ctypes.byref(options)))
-
-
 def perplexity(logits, ids):
     rows = logits[:-1].astype(np.float64)
     peak = rows.max(axis=1)
@@ -130,8 +111,8 @@ def compare_variant(name, kind, tolerance):
         folder = pathlib.Path(folder)
         model.float().save_pretrained(folder / "a")
         try:
-            convert(folder / "a", folder / "b.gguf", kind)
-            convert(folder / "b.gguf", folder / "c", "f32")
+            libllm.convert(folder / "a", folder / "b.gguf", kind, skip_tokenizer=1)
+            libllm.convert(folder / "b.gguf", folder / "c", "f32", skip_tokenizer=1)
         except libllm.Error as error:
             print(f"{name:16} {error}")
             return name in REFUSED and REFUSED[name] in str(error)
