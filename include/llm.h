@@ -11,6 +11,7 @@
 #include "llm/model.h"
 #include "llm/session.h"
 #include "llm/adapter.h"
+#include "llm/batch.h"
 #include "llm/task.h"
 #include "llm/optimizer.h"
 #include "llm/dataset.h"

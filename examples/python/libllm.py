@@ -16,8 +16,8 @@ import json
 import os
 import pathlib
 
-__all__ = ["ChatTemplate", "Context", "Dataset", "Error", "Model", "Session", "Task", "Tensor",
-           "Tokenizer", "Trainer", "convert", "generate", "train", "version"]
+__all__ = ["Batch", "ChatTemplate", "Context", "Dataset", "Error", "Grammar", "Model", "Session",
+           "Task", "Tensor", "Tokenizer", "Trainer", "convert", "generate", "train", "version"]
 
 
 def _find():
@@ -110,7 +110,8 @@ class GenerateOptions(c.Structure):
                 ("mirostat_tau", _f64), ("mirostat_eta", _f64), ("dry_allowed_length", _i64),
                 ("dry_window", _i64), ("dry_breakers", c.POINTER(c.c_char_p)),
                 ("dry_breaker_count", _size), ("stages", c.POINTER(_i32)), ("stage_count", _size),
-                ("on_candidates", _p), ("on_candidates_user", _p), ("mirostat", _i32),
+                ("on_candidates", _p), ("on_candidates_user", _p), ("grammar", _p), ("draft", _p),
+                ("draft_tokens", _i32), ("lookup_tokens", _i32), ("mirostat", _i32),
                 ("reserved", _i32)]
 
 
@@ -497,6 +498,33 @@ class Session(_Handle):
         array = _lib.llm_session_ids(self, c.byref(count))
         return array[:count.value] if count.value else []
 
+    @property
+    def generated(self):
+        """Ids of the last generation."""
+        count = _size()
+        array = _lib.llm_session_generated(self, c.byref(count))
+        return array[:count.value] if count.value else []
+
+    def beam_search(self, **options):
+        """All texts as (ids, score), best first; the best one is appended."""
+        struct = _options(BeamOptions, "llm_beam_options_init", **options)
+        _check(_lib.llm_session_beam_search(self, c.byref(struct)))
+        found, count, score = [], _size(), _f64()
+        while True:
+            ids = _lib.llm_session_beam(self, len(found), c.byref(count), c.byref(score))
+            if not count.value:
+                return found
+            found.append((ids[:count.value], score.value))
+
+    def save(self, path):
+        _check(_lib.llm_session_save(self, os.fsencode(path)))
+
+    def restore(self, path):
+        _check(_lib.llm_session_restore(self, os.fsencode(path)))
+
+    def erase(self, begin, count):
+        _check(_lib.llm_session_erase(self, begin, count))
+
     def rewind(self, length):
         _check(_lib.llm_session_rewind(self, length))
 
@@ -507,12 +535,104 @@ class Session(_Handle):
         return other
 
 
+class BeamOptions(c.Structure):
+    _fields_ = [("struct_size", _size), ("max_tokens", _i64), ("length_penalty", _f64),
+                ("stop_ids", c.POINTER(_i32)), ("stop_id_count", _size), ("beams", _i32),
+                ("stopping", _i32), ("ignore_eos", _i32), ("reserved", _i32)]
+
+
+class BatchOptions(c.Structure):
+    _fields_ = [("struct_size", _size), ("max_tokens", _i64), ("session_tokens", _i64),
+                ("step_tokens", _i64), ("share_prefixes", _i32), ("reserved", _i32)]
+
+
+class Grammar(_Handle):
+    """What generated text has to follow: Session.generate(grammar=...)."""
+    _free = "llm_grammar_free"
+
+    def __init__(self, tokenizer, gbnf=None, regex=None, schema=None):
+        """One of: a grammar in GBNF, a regular expression, a JSON schema (text or Python value)."""
+        kinds = {"gbnf": gbnf, "regex": regex, "json_schema": schema}
+        kind, text = next((k, v) for k, v in kinds.items() if v is not None)
+        data = (text if isinstance(text, str) else json.dumps(text)).encode()
+        pointer = _p()
+        _check(getattr(_lib, "llm_grammar_from_" + kind)(c.byref(pointer), tokenizer, data, len(data)))
+        super().__init__(pointer)
+
+    def match(self, text):
+        """0: no such text follows it, 1: the beginning of one that does, 2: it does."""
+        data, result = text if isinstance(text, bytes) else text.encode(), _i32()
+        _check(_lib.llm_grammar_match(c.byref(result), self, data, len(data)))
+        return result.value
+
+    def allowed(self, ids=()):
+        """The set of ids that may follow these."""
+        count, given = _size(), (_i32 * max(len(ids), 1))(*ids)
+        _lib.llm_grammar_mask(None, 0, c.byref(count), self, given, len(ids))
+        mask = (c.c_uint32 * count.value)()
+        _check(_lib.llm_grammar_mask(mask, count, None, self, given, len(ids)))
+        return {32 * i + bit for i, word in enumerate(mask) for bit in range(32) if word >> bit & 1}
+
+
+for _kind in ("gbnf", "regex", "json_schema"):
+    _declare("llm_grammar_from_" + _kind, _i32, _pp, _p, c.c_char_p, _size)
+_declare("llm_grammar_match", _i32, c.POINTER(_i32), _p, c.c_char_p, _size)
+_declare("llm_grammar_mask", _i32, c.POINTER(c.c_uint32), _size, c.POINTER(_size), _p,
+         c.POINTER(_i32), _size)
+_declare("llm_grammar_free", None, _p)
+
+
+class Batch(_Handle):
+    """Many sessions that generate together: start() them, then run() or step()."""
+    _free = "llm_batch_free"
+
+    def __init__(self, model, tokenizer=None, **options):
+        pointer = _p()
+        struct = _options(BatchOptions, "llm_batch_options_init", **options)
+        _check(_lib.llm_batch_new(c.byref(pointer), model, tokenizer, c.byref(struct)))
+        super().__init__(pointer)
+        self._kept = []
+
+    def start(self, ids, **options):
+        """A new session that goes on from these ids."""
+        pointer, session = _p(), Session.__new__(Session)
+        struct = _options(GenerateOptions, "llm_generate_options_init", **options)
+        _check(_lib.llm_batch_session(c.byref(pointer), self))
+        _Handle.__init__(session, pointer)
+        self._kept.append((struct, options))  # what options point to stays until the batch is done
+        _check(_lib.llm_batch_start(self, session, (_i32 * max(len(ids), 1))(*ids), len(ids),
+                                    c.byref(struct)))
+        return session
+
+    def step(self):
+        """The number of sessions that are not done."""
+        running = _size()
+        _check(_lib.llm_batch_step(self, c.byref(running)))
+        return running.value
+
+    def run(self):
+        _check(_lib.llm_batch_run(self))
+
+
+_declare("llm_batch_new", _i32, _pp, _p, _p, c.POINTER(BatchOptions))
+_declare("llm_batch_session", _i32, _pp, _p)
+_declare("llm_batch_start", _i32, _p, _p, c.POINTER(_i32), _size, c.POINTER(GenerateOptions))
+_declare("llm_batch_step", _i32, _p, c.POINTER(_size))
+_declare("llm_batch_run", _i32, _p)
+_declare("llm_batch_free", None, _p)
+
 _declare("llm_session_new", _i32, _pp, _p, _p, _p)
 _declare("llm_session_append_text", _i32, _p, c.c_char_p, _size, _p)
 _declare("llm_session_append", _i32, _p, c.POINTER(_i32), _size)
 _declare("llm_session_generate", _i32, _p, c.POINTER(GenerateOptions))
 _declare("llm_session_text", _p, _p, c.POINTER(_size))
 _declare("llm_session_ids", c.POINTER(_i32), _p, c.POINTER(_size))
+_declare("llm_session_generated", c.POINTER(_i32), _p, c.POINTER(_size))
+_declare("llm_session_beam_search", _i32, _p, c.POINTER(BeamOptions))
+_declare("llm_session_beam", c.POINTER(_i32), _p, _size, c.POINTER(_size), c.POINTER(_f64))
+_declare("llm_session_save", _i32, _p, c.c_char_p)
+_declare("llm_session_restore", _i32, _p, c.c_char_p)
+_declare("llm_session_erase", _i32, _p, _i64, _i64)
 _declare("llm_session_rewind", _i32, _p, _i64)
 _declare("llm_session_fork", _i32, _pp, _p)
 _declare("llm_session_free", None, _p)

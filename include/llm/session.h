@@ -6,8 +6,8 @@
 #ifndef LLM_SESSION_H
 #define LLM_SESSION_H
 
+#include "grammar.h"
 #include "model.h"
-#include "tokenizer.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -98,7 +98,8 @@ enum {
     LLM_STOP_EOS = 2,        /**< the model ended the text (end token or one of stop_ids) */
     LLM_STOP_STRING = 3,     /**< a stop string came up */
     LLM_STOP_CONTEXT = 4,    /**< the session holds as many tokens as it can */
-    LLM_STOP_CANCELLED = 5   /**< by the callback or llm_session_cancel() */
+    LLM_STOP_CANCELLED = 5,  /**< by the callback or llm_session_cancel() */
+    LLM_STOP_GRAMMAR = 6     /**< the text is complete and the grammar lets nothing follow */
 };
 
 /** A token that may still be drawn. */
@@ -138,7 +139,7 @@ LLM_API const int32_t *llm_sampler_stages(int32_t order, size_t *count_out);
 
 /** Options of llm_session_generate(). Fill with llm_generate_options_init(), then assign.
  *
- *  The logits go through the stages that are switched on, in this order: bias, repetition
+ *  The logits go through the stages that are switched on, in this order: grammar, bias, repetition
  *  penalty, frequency and presence penalty, DRY; then, unless temperature is 0, the narrowing
  * stages in the order that `stages` gives (temperature, top_n_sigma, top_k, top_p, min_p,
  * typical_p, xtc, on_candidates if NULL), and a draw from what is left. Each stage works on the
@@ -210,8 +211,19 @@ typedef struct llm_generate_options {
     llm_candidates_fn on_candidates; /**< the stage LLM_STAGE_CALLBACK, also when temperature is 0;
                                           NULL: none */
     void *on_candidates_user;
-    int32_t mirostat; /**< 0 (default): off; 1, 2: that version */
-    int32_t reserved; /**< 0 */
+    /** What is generated after the last append follows this grammar; NULL (default): anything. The
+     *  grammar must have been made with the session's tokenizer. */
+    const llm_grammar *grammar;
+    /** Another session, with a small model of the same vocabulary, that guesses the next tokens;
+     *  the session checks all guesses in one run of its model. The ids are those that the session
+     *  alone would generate, up to logits that differ in their last bits. Its text becomes a copy
+     * of this one's. NULL (default): none. */
+    llm_session *draft;
+    int32_t draft_tokens;  /**< 1..64: guesses per run of the model; default 4 */
+    int32_t lookup_tokens; /**< 0..64: as many guesses, by looking up what followed the last few
+                                tokens earlier in the text, when there is no draft; default 0 */
+    int32_t mirostat;      /**< 0 (default): off; 1, 2: that version */
+    int32_t reserved;      /**< 0 */
 } llm_generate_options;
 
 /** Fill `options` with defaults; `struct_size` is sizeof(llm_generate_options). */
@@ -266,11 +278,81 @@ LLM_API llm_status llm_session_rewind(llm_session *session, int64_t length);
 /** Forget everything: tokens, results, and a cancel that came too late. As llm_session_rewind(). */
 LLM_API llm_status llm_session_reset(llm_session *session);
 
+/** Take tokens out of the middle: those from `begin` on, `count` of them, so that a long text can
+ * go on when the session is full. What follows them moves up and runs through the model again when
+ * it is next needed: the result is that of a session that never had them.
+ *  @return LLM_OK, LLM_E_INVALID, LLM_E_RANGE (beyond the length), LLM_E_BUSY. */
+LLM_API llm_status llm_session_erase(llm_session *session, int64_t begin, int64_t count);
+
 /** A new session in the same state that shares memory with this one: only what either appends from
  *  here on is stored twice. Both live and are freed on their own, and may be used from two threads.
  *  @param out receives the session, NULL on failure; free with llm_session_free().
  *  @return LLM_OK, LLM_E_INVALID, LLM_E_BUSY, LLM_E_NOMEM. */
 LLM_API llm_status llm_session_fork(llm_session **out, llm_session *session);
+
+/* ---- saving and restoring ---- */
+
+/** Write the state of a session to a file: tokens, what the model remembers of them, and a
+ *  fingerprint of the model. Results of the last generation are not part of it. The file appears
+ *  whole or not at all.
+ *  @return LLM_OK, LLM_E_INVALID, LLM_E_IO, LLM_E_BUSY, LLM_E_NOMEM. */
+LLM_API llm_status llm_session_save(llm_session *session, const char *path);
+
+/** Bring a session, whatever it holds, into the state that was saved; it goes on with the same
+ * bits.
+ *  @param session of the same model, with room for the tokens.
+ *  @return LLM_OK, LLM_E_INVALID (another model), LLM_E_FORMAT (damaged, or no such file format),
+ *  LLM_E_UNSUPPORTED (a later version), LLM_E_RANGE (no room), LLM_E_IO, LLM_E_BUSY, LLM_E_NOMEM;
+ *  after a failure the session is as it was. */
+LLM_API llm_status llm_session_restore(llm_session *session, const char *path);
+
+/** The same in the caller's memory.
+ *  @param buffer may be NULL when capacity is 0, to ask for the size.
+ *  @param size_out receives the size in bytes, in any case.
+ *  @return also LLM_E_BUFFER. */
+LLM_API llm_status llm_session_save_memory(void *buffer, size_t capacity, size_t *size_out,
+                                           llm_session *session);
+LLM_API llm_status llm_session_restore_memory(llm_session *session, const void *data, size_t size);
+
+/* ---- beam search ---- */
+
+/** When llm_session_beam_search() ends before max_tokens; the rules of transformers. */
+enum {
+    LLM_BEAM_HEURISTIC = 0, /**< no text is likely to become better than the finished ones */
+    LLM_BEAM_EARLY = 1,     /**< as many texts as beams are finished */
+    LLM_BEAM_NEVER = 2      /**< no text can become better than the finished ones */
+};
+
+/** Options of llm_session_beam_search(). Fill with llm_beam_options_init(), then assign. */
+typedef struct llm_beam_options {
+    size_t struct_size;
+    int64_t max_tokens;    /**< > 0; default 256, or as many as fit */
+    double length_penalty; /**< -100..100: scores are divided by length to this power; default 1 */
+    const int32_t *stop_ids; /**< end tokens besides the tokenizer's and the model's */
+    size_t stop_id_count;
+    int32_t beams;      /**< 1..256; default 4 */
+    int32_t stopping;   /**< LLM_BEAM_*; default LLM_BEAM_HEURISTIC */
+    int32_t ignore_eos; /**< 1: only stop_ids end; default 0 */
+    int32_t reserved;   /**< 0 */
+} llm_beam_options;
+
+/** Fill `options` with defaults; `struct_size` is sizeof(llm_beam_options). */
+LLM_API llm_status llm_beam_options_init(llm_beam_options *options, size_t struct_size);
+
+/** Generate by beam search: the most probable texts as a whole rather than token by token. All
+ * beams share the memory of what they have in common. The best text is appended to the session and
+ * read as after llm_session_generate(); all of them with llm_session_beam().
+ *  @param options NULL for defaults.
+ *  @return as llm_session_generate(). After a failure the session is as it was. */
+LLM_API llm_status llm_session_beam_search(llm_session *session, const llm_beam_options *options);
+
+/** Text `index` of the last llm_session_beam_search(), best first: its ids, the end token included;
+ *  NULL when there is none. @param count_out receives their number; may be NULL.
+ *  @param score_out receives the sum of log-probabilities over length ^ length_penalty; may be
+ * NULL.
+ */
+LLM_API const int32_t *llm_session_beam(const llm_session *session, size_t index, size_t *count_out,
+                                        double *score_out);
 
 /** Stop the call that is running on `session`, or else the next one: it returns LLM_E_CANCELLED
  *  soon, usually within a few milliseconds. NULL is allowed.

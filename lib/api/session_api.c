@@ -3,6 +3,7 @@
  * Sessions: llm/session.h.
  */
 #include "api/check.h"
+#include "api/session_options.h"
 #include "generate/session.h"
 
 #include <string.h>
@@ -201,7 +202,8 @@ static const llm_generate_options default_generate = {.struct_size = sizeof defa
                                                       .dynamic_exponent = 1.0,
                                                       .mirostat_tau = 5.0,
                                                       .mirostat_eta = 0.1,
-                                                      .dry_allowed_length = 2};
+                                                      .dry_allowed_length = 2,
+                                                      .draft_tokens = 4};
 
 llm_status llm_generate_options_init(llm_generate_options *options, size_t struct_size)
 {
@@ -229,18 +231,26 @@ static llm_status check_strings(const llm_generate_options *options)
     return LLM_OK;
 }
 
+llm_status session_options_read(llm_generate_options *options, const llm_session *session,
+                                const llm_generate_options *given)
+{
+    llm_status status;
+
+    *options = default_generate;
+    status = options_read(options, sizeof *options, given, "llm_generate_options");
+    if (!status)
+        status = session_check_options(session, options);
+    return status ? status : check_strings(options);
+}
+
 llm_status llm_session_generate(llm_session *session, const llm_generate_options *given)
 {
-    llm_generate_options options = default_generate;
+    llm_generate_options options;
     llm_status status;
 
     if (!session)
         return null_argument("llm_session_generate", "session");
-    status = options_read(&options, sizeof options, given, "llm_generate_options");
-    if (!status)
-        status = session_check_options(session, &options);
-    if (!status)
-        status = check_strings(&options);
+    status = session_options_read(&options, session, given);
     if (!status)
         status = session_enter(session);
     return status ? status : session_leave(session, session_generate(session, &options));

@@ -34,12 +34,24 @@ static llm_status check_stops(const llm_session *session, const llm_generate_opt
     return LLM_OK;
 }
 
+static llm_status check_grammar(const llm_session *session, const llm_generate_options *options)
+{
+    if (options->grammar && options->grammar->tokenizer != session->tokenizer)
+        return status_set(LLM_E_INVALID, "llm_generate_options: the grammar was made with another "
+                                         "tokenizer than the session");
+    return LLM_OK;
+}
+
 llm_status session_check_options(const llm_session *session, const llm_generate_options *options)
 {
     llm_status status = sampler_check(options, session->model->vocabulary);
 
     if (!status)
         status = check_stops(session, options);
+    if (!status)
+        status = check_grammar(session, options);
+    if (!status)
+        status = speculate_check(session, options);
     if (!status && options->max_tokens < 0)
         status = status_set(LLM_E_RANGE, "llm_generate_options: max_tokens is %lld",
                             (long long)options->max_tokens);
@@ -49,10 +61,84 @@ llm_status session_check_options(const llm_session *session, const llm_generate_
     return status;
 }
 
-static llm_status start(llm_session *session, const llm_generate_options *options)
+static size_t mask_words(const llm_session *session)
+{
+    size_t words = ((size_t)session->model->vocabulary + 31) / 32;
+    size_t grammar_words = session->matcher.grammar ? session->matcher.grammar->words : 0;
+
+    return words > grammar_words ? words : grammar_words;
+}
+
+/* The matcher goes to where the text since the last append has led. */
+static llm_status begin_grammar(llm_session *session, const llm_grammar *grammar)
+{
+    llm_status status = LLM_OK;
+
+    if (!grammar)
+        return LLM_OK;
+    if (session->matcher.grammar != grammar) {
+        matcher_close(&session->matcher);
+        memory_release(&session->context->memory, session->allowed);
+        session->allowed = NULL;
+        status = matcher_open(&session->matcher, grammar);
+    }
+    if (!status && !session->allowed) {
+        session->allowed = memory_alloc_zeroed(&session->context->memory, mask_words(session),
+                                               sizeof *session->allowed);
+        status = session->allowed ? LLM_OK : LLM_E_NOMEM;
+    }
+    if (status)
+        return status;
+    matcher_reset(&session->matcher);
+    for (size_t i = session->appended; i < session->length && !status; i++)
+        status = matcher_accept(&session->matcher, session->ids[i]);
+    return status_prefix(status, "the text that was generated before");
+}
+
+/* Is the text complete, so that nothing can follow? */
+static bool grammar_is_over(llm_session *session, const llm_generate_options *options)
+{
+    bool is_complete = false;
+    bool is_final = false;
+
+    if (options->grammar)
+        matcher_state(&session->matcher, &is_complete, &is_final);
+    return is_complete && is_final;
+}
+
+static void allow_ends(llm_session *session, const int32_t *ids, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (ids[i] >= 0 && ids[i] < session->model->vocabulary)
+            session->allowed[ids[i] / 32] |= 1u << ids[i] % 32;
+    }
+}
+
+/* What the grammar allows next: end tokens too where the text may end. */
+static llm_status find_allowed(llm_session *session, const llm_generate_options *options)
+{
+    bool is_complete;
+    bool is_final;
+    llm_status status;
+
+    if (!options->grammar)
+        return LLM_OK;
+    status = matcher_mask(&session->matcher, session->allowed);
+    if (status)
+        return status;
+    matcher_state(&session->matcher, &is_complete, &is_final);
+    if (is_complete && !options->ignore_eos)
+        allow_ends(session, session->end_ids, session->end_count);
+    if (is_complete)
+        allow_ends(session, options->stop_ids, options->stop_id_count);
+    return LLM_OK;
+}
+
+llm_status session_begin(llm_session *session, const llm_generate_options *options)
 {
     struct generated *generated = &session->generated;
     size_t top = (size_t)options->top_logprobs;
+    llm_status status;
 
     generated->count = 0;
     generated->top_count =
@@ -61,13 +147,19 @@ static llm_status start(llm_session *session, const llm_generate_options *option
     generated->text.failed = false;
     generated->reason = LLM_STOP_NONE;
     generated->stop_string = -1;
+    session->beams.count = 0;
     stop_start(&session->stop, options->stop_strings, options->stop_string_count);
     if (session->stream_length != session->length)
         memset(&session->stream, 0, sizeof session->stream);
     session->stream_length = 0;
-    if (session->sampler.context)
-        return LLM_OK;
-    return sampler_init(&session->sampler, session->context, session->model->vocabulary);
+    status = begin_grammar(session, options->grammar);
+    if (!status && !session->sampler.context)
+        status = sampler_init(&session->sampler, session->context, session->model->vocabulary);
+    if (!status && (int64_t)session->length >= session->limit)
+        generated->reason = LLM_STOP_CONTEXT;
+    if (!status && grammar_is_over(session, options))
+        generated->reason = LLM_STOP_GRAMMAR;
+    return status;
 }
 
 /* Room for one more token everywhere, so that it is recorded whole or not at all. */
@@ -107,13 +199,14 @@ static void record(llm_session *session, int32_t id)
                     session->logits, session->model->vocabulary, lse);
 }
 
-static bool ends_text(const llm_session *session, int32_t id, const llm_generate_options *options)
+bool session_ends_text(const llm_session *session, int32_t id, const int32_t *stop_ids,
+                       size_t stop_id_count, bool ignore_eos)
 {
-    for (size_t i = 0; i < options->stop_id_count; i++) {
-        if (options->stop_ids[i] == id)
+    for (size_t i = 0; i < stop_id_count; i++) {
+        if (stop_ids[i] == id)
             return true;
     }
-    for (size_t i = 0; i < session->end_count && !options->ignore_eos; i++) {
+    for (size_t i = 0; i < session->end_count && !ignore_eos; i++) {
         if (session->end_ids[i] == id)
             return true;
     }
@@ -156,13 +249,14 @@ static void flush_text(llm_session *session)
     stop_finish(&session->stop, &session->piece);
 }
 
-static int32_t reason_to_end(const llm_session *session, bool is_end,
-                             const llm_generate_options *options)
+static int32_t reason_to_end(llm_session *session, bool is_end, const llm_generate_options *options)
 {
     if (is_end)
         return LLM_STOP_EOS;
     if (session->stop.found >= 0)
         return LLM_STOP_STRING;
+    if (grammar_is_over(session, options))
+        return LLM_STOP_GRAMMAR;
     if (options->max_tokens && session->generated.count == (uint64_t)options->max_tokens)
         return LLM_STOP_MAX_TOKENS;
     if ((int64_t)session->length >= session->limit)
@@ -195,60 +289,94 @@ static void forget_last(llm_session *session)
     session->generated.count--;
 }
 
-static llm_status generate_one(llm_session *session, const llm_generate_options *options)
+/* The next token, chosen. */
+static llm_status choose(int32_t *id_out, llm_session *session, const llm_generate_options *options)
 {
-    struct generated *generated = &session->generated;
     struct sampler_text text;
-    struct decode_stream stream;
-    llm_status status;
-    bool is_end;
-    int32_t id = 0;
+    llm_status status = make_room(session);
 
-    status = session_evaluate(session);
     if (!status)
-        status = make_room(session);
+        status = find_allowed(session, options);
+    if (status)
+        return status;
     text = (struct sampler_text){.ids = session->ids,
                                  .length = session->length,
                                  .appended = session->appended,
-                                 .tokenizer = session->tokenizer};
+                                 .tokenizer = session->tokenizer,
+                                 .allowed = options->grammar ? session->allowed : NULL};
+    return sampler_pick(id_out, &session->sampler, session->logits, &text, options);
+}
+
+/* From a token to text and to the question whether it is the last one. */
+static llm_status take(llm_session *session, int32_t id, const llm_generate_options *options)
+{
+    struct generated *generated = &session->generated;
+    bool is_end = session_ends_text(session, id, options->stop_ids, options->stop_id_count,
+                                    options->ignore_eos != 0);
+    llm_status status = LLM_OK;
+
+    if (options->grammar && !is_end)
+        status = matcher_accept(&session->matcher, id);
     if (!status)
-        status = sampler_pick(&id, &session->sampler, session->logits, &text, options);
-    if (status)
-        return status;
-    record(session, id);
-    is_end = ends_text(session, id, options);
-    stream = session->stream;
-    status = push_text(session, id, is_end, options);
+        status = push_text(session, id, is_end, options);
     generated->reason = status ? LLM_STOP_NONE : reason_to_end(session, is_end, options);
     if (generated->reason)
         flush_text(session);
     generated->stop_string = session->stop.found;
     text_append(&generated->text, session->piece.data, session->piece.size);
-    if (!status && text_failed(session))
-        status = LLM_E_NOMEM;
+    return !status && text_failed(session) ? LLM_E_NOMEM : status;
+}
+
+llm_status session_draw(llm_session *session, const llm_generate_options *options)
+{
+    struct decode_stream stream = session->stream;
+    llm_status status;
+    int32_t id = 0;
+
+    status = choose(&id, session, options);
+    if (status)
+        return status;
+    record(session, id);
+    status = take(session, id, options);
     if (status) {
         session->stream = stream;
-        generated->reason = LLM_STOP_NONE;
+        session->generated.reason = LLM_STOP_NONE;
         forget_last(session);
         return status;
     }
     return report(session, options);
 }
 
-llm_status session_generate(llm_session *session, const llm_generate_options *options)
+void session_end(llm_session *session, llm_status status)
 {
     struct generated *generated = &session->generated;
-    llm_status status = start(session, options);
 
-    if (!status && (int64_t)session->length >= session->limit)
-        generated->reason = LLM_STOP_CONTEXT;
-    while (!status && !generated->reason)
-        status = generate_one(session, options);
+    speculate_end(session);
     if (status == LLM_E_CANCELLED)
         generated->reason = LLM_STOP_CANCELLED;
     if (status) {
         stop_finish(&session->stop, &generated->text);
         session->stream_length = session->length;
     }
+}
+
+llm_status session_generate(llm_session *session, const llm_generate_options *options)
+{
+    llm_status status = options->draft ? session_enter(options->draft) : LLM_OK;
+
+    if (status)
+        return status_prefix(status, "llm_generate_options: draft");
+    status = session_begin(session, options);
+    while (!status && !session->generated.reason) {
+        if (options->draft || options->lookup_tokens)
+            status = speculate(session, options);
+        if (!status)
+            status = session_evaluate(session);
+        if (!status)
+            status = session_draw(session, options);
+    }
+    session_end(session, status);
+    if (options->draft)
+        (void)session_leave(options->draft, LLM_OK);
     return status;
 }

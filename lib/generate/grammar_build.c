@@ -86,7 +86,7 @@ static int32_t add_node(struct builder *builder, enum node_kind kind)
         return -1;
     }
     automaton->nodes[automaton->count] =
-        (struct node){.kind = (uint8_t)kind, .next = -1, .other = -1, .rule = -1};
+        (struct grammar_node){.kind = (uint8_t)kind, .next = -1, .other = -1, .rule = -1};
     return (int32_t)automaton->count++;
 }
 
@@ -174,7 +174,7 @@ struct fragment build_then(struct builder *builder, struct fragment a, struct fr
 
 void build_way(struct builder *builder, int32_t at, int32_t to)
 {
-    struct node *nodes;
+    struct grammar_node *nodes;
     int32_t more;
 
     if (builder->status)
@@ -226,7 +226,7 @@ static struct fragment copy_nodes(struct builder *builder, struct fragment fragm
         return no_fragment;
     }
     for (size_t i = 0; i < count; i++) {
-        struct node node = automaton->nodes[(size_t)begin + i];
+        struct grammar_node node = automaton->nodes[(size_t)begin + i];
 
         node.next += node.next >= 0 ? offset : 0;
         node.other += node.other >= 0 ? offset : 0;

@@ -28,7 +28,7 @@ enum node_kind {
     NODE_END    /* of the rule */
 };
 
-struct node {
+struct grammar_node {
     int32_t next, other;
     int32_t rule;
     uint8_t kind, low, high;
@@ -44,7 +44,7 @@ struct rule {
 
 /* The rules; rule 0 is the root. */
 struct automaton {
-    struct node *nodes;
+    struct grammar_node *nodes;
     size_t count, capacity;
     struct rule *rules;
     size_t rule_count, rule_capacity;

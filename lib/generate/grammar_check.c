@@ -74,7 +74,7 @@ static llm_status calls_find(struct calls *calls, struct memory *memory,
     for (size_t r = 0; r < automaton->rule_count; r++)
         calls->first[r] = -1;
     for (size_t i = 0; i < automaton->count; i++) {
-        const struct node *node = &automaton->nodes[i];
+        const struct grammar_node *node = &automaton->nodes[i];
 
         if (node->kind == NODE_CALL) {
             calls->next[i] = calls->first[node->rule];
@@ -132,7 +132,7 @@ static void mark(struct reach *reach, int32_t node)
 
 static void mark_predecessor(struct reach *reach, int32_t i)
 {
-    const struct node *node = &reach->automaton->nodes[i];
+    const struct grammar_node *node = &reach->automaton->nodes[i];
 
     if (node->kind == NODE_JUMP || (node->kind == NODE_BYTES && reach->reads) ||
         (node->kind == NODE_CALL && reach->rule[node->rule]))
@@ -230,7 +230,7 @@ static void walk_body(struct walk *walk, const struct automaton *automaton, int3
     walk->count = 0;
     walk_to(walk, automaton->rules[rule].start);
     for (size_t i = 0; i < walk->count; i++) {
-        const struct node *node = &automaton->nodes[walk->nodes[i]];
+        const struct grammar_node *node = &automaton->nodes[walk->nodes[i]];
         bool is_passed = node->kind == NODE_JUMP ||
                          (node->kind == NODE_CALL && automaton->rules[node->rule].is_nullable);
 
@@ -256,7 +256,7 @@ static llm_status edges_calls(struct edges *edges, struct memory *memory,
     for (size_t r = 0; r < automaton->rule_count && !status; r++) {
         walk_body(&walk, automaton, (int32_t)r);
         for (size_t i = 0; i < walk.count && !status; i++) {
-            const struct node *node = &automaton->nodes[walk.nodes[i]];
+            const struct grammar_node *node = &automaton->nodes[walk.nodes[i]];
 
             if (node->kind != NODE_CALL)
                 continue;
@@ -363,7 +363,7 @@ static llm_status check_defined(const struct automaton *automaton)
 static bool leads_to_end(const struct automaton *automaton, int32_t at)
 {
     for (int i = 0; i < 16 && at >= 0; i++) {
-        const struct node *node = &automaton->nodes[at];
+        const struct grammar_node *node = &automaton->nodes[at];
 
         if (node->kind == NODE_END)
             return true;
@@ -378,7 +378,7 @@ static bool leads_to_end(const struct automaton *automaton, int32_t at)
 static int32_t skip_jumps(const struct automaton *automaton, int32_t at)
 {
     for (int i = 0; i < 64 && at >= 0; i++) {
-        const struct node *node = &automaton->nodes[at];
+        const struct grammar_node *node = &automaton->nodes[at];
 
         if (node->kind != NODE_JUMP || node->other >= 0 || node->next < 0)
             return at;
@@ -390,7 +390,7 @@ static int32_t skip_jumps(const struct automaton *automaton, int32_t at)
 static void shorten_ways(struct automaton *automaton)
 {
     for (size_t i = 0; i < automaton->count; i++) {
-        struct node *node = &automaton->nodes[i];
+        struct grammar_node *node = &automaton->nodes[i];
 
         node->next = skip_jumps(automaton, node->next);
         node->other = skip_jumps(automaton, node->other);
@@ -416,7 +416,7 @@ llm_status automaton_finish(struct builder *builder)
     if (!automaton->nodes[automaton->rules[0].start].is_productive)
         return status_set(LLM_E_FORMAT, "no text follows the grammar: every way goes on forever");
     for (size_t i = 0; i < automaton->count; i++) {
-        struct node *node = &automaton->nodes[i];
+        struct grammar_node *node = &automaton->nodes[i];
 
         node->is_tail = node->kind == NODE_CALL && leads_to_end(automaton, node->next);
     }

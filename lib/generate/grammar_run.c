@@ -226,7 +226,7 @@ static void begin_set(llm_grammar *grammar)
     index_clear(&grammar->seen);
 }
 
-static llm_status follow_call(llm_grammar *grammar, const struct node *node, int32_t frame)
+static llm_status follow_call(llm_grammar *grammar, const struct grammar_node *node, int32_t frame)
 {
     int32_t inner = node->is_tail ? frame : intern_frame(grammar, node->next, frame);
 
@@ -256,7 +256,7 @@ static int32_t end_set(llm_grammar *grammar)
 
     for (size_t i = 0; i < grammar->queued && !status; i++) {
         struct place place = grammar->queue[i];
-        const struct node *node = &grammar->automaton.nodes[place.node];
+        const struct grammar_node *node = &grammar->automaton.nodes[place.node];
 
         if (node->kind == NODE_BYTES) {
             status = keep_place(grammar, place);
@@ -339,7 +339,7 @@ int32_t run_compute(llm_grammar *grammar, int32_t set, uint8_t byte)
     begin_set(grammar);
     for (uint32_t i = 0; i < count && !status; i++) {
         struct place place = grammar->places[first + i];
-        const struct node *node = &grammar->automaton.nodes[place.node];
+        const struct grammar_node *node = &grammar->automaton.nodes[place.node];
 
         if (byte > node->high) {
             low = low > node->high + 1 ? low : node->high + 1;

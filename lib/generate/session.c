@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "generate/session.h"
 
+#include "generate/session_batch.h"
+
 #include <string.h>
 
 /* ---- making and freeing -----------------------------------------------------------------------
@@ -31,8 +33,8 @@ static void find_end_ids(llm_session *session)
 }
 
 /* Everything but the place in a cache. */
-static llm_status session_make(llm_session **out, llm_model *model, llm_tokenizer *tokenizer,
-                               struct kv_cache *cache)
+static llm_status make(llm_session **out, llm_model *model, llm_tokenizer *tokenizer,
+                       struct kv_cache *cache)
 {
     struct memory *memory = &model->context->memory;
     llm_session *session = memory_alloc_zeroed(memory, 1, sizeof *session);
@@ -70,6 +72,21 @@ static llm_status session_make(llm_session **out, llm_model *model, llm_tokenize
     return status;
 }
 
+/* A new session gets a sequence, or is freed. */
+static llm_status begin_in_cache(llm_session **out, const llm_session_options *options)
+{
+    llm_session *session = *out;
+    llm_status status = kv_cache_add(session->cache, &session->sequence);
+
+    session->limit = options->max_tokens ? options->max_tokens : session->model->context_length;
+    session->chunk = options->prefill_chunk;
+    if (status) {
+        session_free(session);
+        *out = NULL;
+    }
+    return status;
+}
+
 llm_status session_new(llm_session **out, llm_model *model, llm_tokenizer *tokenizer,
                        const llm_session_options *options)
 {
@@ -85,21 +102,22 @@ llm_status session_new(llm_session **out, llm_model *model, llm_tokenizer *token
     if (!status)
         status = kv_cache_new(&cache, model->context, &shape);
     if (!status)
-        status = session_make(out, model, tokenizer, cache);
+        status = make(out, model, tokenizer, cache);
     kv_cache_release(cache);
     if (status)
         return status;
-    (*out)->limit = options->max_tokens ? options->max_tokens : model->context_length;
-    (*out)->chunk = options->prefill_chunk;
-    status = kv_cache_add((*out)->cache, &(*out)->sequence);
-    if (status) {
-        session_free(*out);
-        *out = NULL;
-    }
-    return status;
+    return begin_in_cache(out, options);
 }
 
-static llm_status reserve_ids(llm_session *session, size_t more)
+llm_status session_new_in(llm_session **out, llm_model *model, llm_tokenizer *tokenizer,
+                          struct kv_cache *cache, const llm_session_options *options)
+{
+    llm_status status = make(out, model, tokenizer, cache);
+
+    return status ? status : begin_in_cache(out, options);
+}
+
+llm_status session_reserve(llm_session *session, size_t more)
 {
     return memory_grow(&session->context->memory, (void **)&session->ids, &session->capacity,
                        session->length + more, sizeof *session->ids);
@@ -110,13 +128,13 @@ llm_status session_fork(llm_session **out, llm_session *from)
     llm_session *session;
     llm_status status;
 
-    status = session_make(out, from->model, from->tokenizer, from->cache);
+    status = make(out, from->model, from->tokenizer, from->cache);
     if (status)
         return status;
     session = *out;
     session->limit = from->limit;
     session->chunk = from->chunk;
-    status = reserve_ids(session, from->length);
+    status = session_reserve(session, from->length);
     if (!status)
         status = kv_cache_fork(session->cache, &session->sequence, from->sequence);
     if (status) {
@@ -146,6 +164,9 @@ void session_free(llm_session *session)
         return;
     context = session->context;
     memory = &context->memory;
+    if (session->batch)
+        session_batch_forget(session->batch, session);
+    matcher_close(&session->matcher);
     kv_cache_remove(session->cache, session->sequence);
     stepper_free(&session->stepper);
     kv_cache_release(session->cache);
@@ -159,6 +180,10 @@ void session_free(llm_session *session)
     memory_release(memory, session->generated.top);
     memory_release(memory, session->ids);
     memory_release(memory, session->logits);
+    memory_release(memory, session->allowed);
+    memory_release(memory, session->ahead.rows);
+    memory_release(memory, session->beams.ids);
+    memory_release(memory, session->beams.places);
     if (session->is_model_locked)
         model_unlock_shared(session->model);
     model_release(session->model);
@@ -185,9 +210,7 @@ llm_status session_leave(llm_session *session, llm_status status)
 /* ---- tokens -----------------------------------------------------------------------------------
  */
 
-/* Tokens in the cache that a text of `length` tokens can go on from: none where it grows beyond, or
- * shrinks below, the length from which all of its tokens take other rotary angles. */
-static int64_t read_as(llm_session *session, int64_t length)
+int64_t session_read_as(llm_session *session, int64_t length)
 {
     int64_t held = kv_cache_length(session->cache, session->sequence);
     bool is_long = session->model->long_from > 0 && length > session->model->long_from;
@@ -209,9 +232,9 @@ llm_status session_evaluate(llm_session *session)
 
     if (!length)
         return status_set(LLM_E_INVALID, "the session is empty: append a token first");
-    if (session->logits_length == session->length)
+    if (session->logits_length == session->length || speculate_use(session))
         return LLM_OK;
-    held = read_as(session, length);
+    held = session_read_as(session, length);
     if (held == length) /* the logits are of another text: run the last token again */
         status = kv_cache_rewind(session->cache, session->sequence, --held);
     while (!status && held < length) {
@@ -257,20 +280,29 @@ static void cut(llm_session *session, size_t length)
     session->stream_length = 0;
 }
 
+llm_status session_append_lazily(llm_session *session, const int32_t *ids, size_t count)
+{
+    llm_status status = check_ids(session, ids, count);
+
+    if (!status && count)
+        status = session_reserve(session, count);
+    if (status || !count)
+        return status;
+    memcpy(session->ids + session->length, ids, count * sizeof *ids);
+    session->length += count;
+    session->appended = session->length;
+    session->stream_length = 0;
+    return LLM_OK;
+}
+
 llm_status session_append(llm_session *session, const int32_t *ids, size_t count)
 {
     size_t length = session->length;
     size_t appended = session->appended;
-    llm_status status = check_ids(session, ids, count);
+    llm_status status = session_append_lazily(session, ids, count);
 
-    if (!status && count)
-        status = reserve_ids(session, count);
     if (status || !count)
         return status;
-    memcpy(session->ids + length, ids, count * sizeof *ids);
-    session->length += count;
-    session->appended = session->length;
-    session->stream_length = 0;
     status = session_evaluate(session);
     if (status && status != LLM_E_CANCELLED) {
         cut(session, length);
@@ -286,6 +318,30 @@ llm_status session_rewind(llm_session *session, int64_t length)
                           session->length);
     if ((size_t)length < session->length)
         cut(session, (size_t)length);
+    return LLM_OK;
+}
+
+llm_status session_erase(llm_session *session, int64_t begin, int64_t count)
+{
+    size_t first = (size_t)begin;
+    size_t removed = (size_t)count;
+    size_t behind;
+    size_t appended = session->appended;
+
+    if (begin < 0 || count < 0 || (uint64_t)begin > session->length ||
+        (uint64_t)count > session->length - (uint64_t)begin)
+        return status_set(LLM_E_RANGE, "erase %lld tokens from %lld on, of %zu", (long long)count,
+                          (long long)begin, session->length);
+    if (!count)
+        return LLM_OK;
+    behind = session->length - first - removed;
+    cut(session, first);
+    memmove(session->ids + first, session->ids + first + removed, behind * sizeof *session->ids);
+    session->length = first + behind;
+    if (appended > first)
+        appended = appended > first + removed ? appended - removed : first;
+    session->appended = appended;
+    session->logits_length = 0;
     return LLM_OK;
 }
 

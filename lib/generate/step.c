@@ -29,7 +29,7 @@ void stepper_free(struct stepper *stepper)
     memory_release(memory, stepper->positions);
     memory_release(memory, stepper->offsets);
     memory_release(memory, stepper->sequences);
-    memory_release(memory, stepper->last);
+    memory_release(memory, stepper->wanted);
     memory_release(memory, stepper->lengths);
     kv_cache_release(stepper->cache);
     cx_free(&stepper->cx);
@@ -62,26 +62,27 @@ static llm_status grow(struct memory *memory, size_t *capacity, size_t needed, i
 static llm_status make_room(struct stepper *stepper, const struct step_part *parts, size_t count)
 {
     struct memory *memory = &stepper->model->context->memory;
-    int32_t **per_token[] = {&stepper->ids, &stepper->positions};
-    int32_t **per_part[] = {&stepper->offsets, &stepper->sequences, &stepper->last,
-                            &stepper->lengths};
+    int32_t **per_token[] = {&stepper->ids, &stepper->positions, &stepper->wanted};
+    int32_t **per_part[] = {&stepper->offsets, &stepper->sequences, &stepper->lengths};
     llm_status status;
     int64_t tokens = 0;
 
     for (size_t i = 0; i < count; i++)
         tokens += parts[i].count;
-    status = grow(memory, &stepper->token_capacity, (size_t)tokens, per_token, 2);
+    status = grow(memory, &stepper->token_capacity, (size_t)tokens, per_token, 3);
     if (!status)
-        status = grow(memory, &stepper->part_capacity, count + 1, per_part, 4);
+        status = grow(memory, &stepper->part_capacity, count + 1, per_part, 3);
     for (size_t i = 0; i < count && !status; i++)
         status = kv_cache_reserve(stepper->cache, parts[i].sequence, parts[i].count);
     return status;
 }
 
-static void fill_batch(struct batch *batch, struct stepper *stepper, const struct step_part *parts,
-                       size_t count)
+/* The number of tokens that logits are wanted of. */
+static int64_t fill_batch(struct batch *batch, struct stepper *stepper,
+                          const struct step_part *parts, size_t count)
 {
     int32_t tokens = 0;
+    int64_t wanted = 0;
 
     stepper->offsets[0] = 0;
     for (size_t i = 0; i < count; i++) {
@@ -93,7 +94,8 @@ static void fill_batch(struct batch *batch, struct stepper *stepper, const struc
         }
         stepper->offsets[i + 1] = tokens;
         stepper->sequences[i] = parts[i].sequence;
-        stepper->last[i] = tokens - 1;
+        for (int64_t row = parts[i].rows ? parts[i].rows : 1; row > 0; row--)
+            stepper->wanted[wanted++] = tokens - (int32_t)row;
         stepper->lengths[i] = (int32_t)(parts[i].length ? parts[i].length : start + parts[i].count);
     }
     *batch = (struct batch){.tokens = tokens,
@@ -104,20 +106,21 @@ static void fill_batch(struct batch *batch, struct stepper *stepper, const struc
                             .cache = stepper->cache,
                             .sequences = stepper->sequences,
                             .lengths = stepper->lengths};
+    return wanted;
 }
 
-static llm_status run_model(struct stepper *stepper, const struct batch *batch, float *logits)
+static llm_status run_model(struct stepper *stepper, const struct batch *batch, int64_t count,
+                            float *logits)
 {
     struct cx *cx = &stepper->cx;
-    int64_t count = batch->segments;
     llm_tensor *hidden = model_hidden(cx, stepper->model, batch); /* [N, D] */
-    llm_tensor *rows = hidden;                                    /* [parts, D] */
-    llm_tensor *out;                                              /* [parts, V] */
+    llm_tensor *rows = hidden;                                    /* [wanted, D] */
+    llm_tensor *out;                                              /* [wanted, V] */
 
     if (!logits || !hidden)
         return cx_status(cx);
     if (count < batch->tokens)
-        rows = op_select_rows(cx, hidden, stepper->last, count);
+        rows = op_select_rows(cx, hidden, stepper->wanted, count);
     out = model_logits(cx, stepper->model, rows);
     if (out)
         memcpy(logits, out->data, (size_t)(count * stepper->model->vocabulary) * sizeof *logits);
@@ -129,15 +132,23 @@ llm_status stepper_run(struct stepper *stepper, const struct step_part *parts, s
 {
     llm_status status = make_room(stepper, parts, count);
     struct batch batch;
+    int64_t wanted = 0;
 
-    if (status)
-        return status;
-    fill_batch(&batch, stepper, parts, count);
-    status = model_check(stepper->model, &batch);
+    if (!status) {
+        wanted = fill_batch(&batch, stepper, parts, count);
+        status = model_check(stepper->model, &batch);
+    }
     if (!status)
-        status = run_model(stepper, &batch, logits);
+        status = run_model(stepper, &batch, wanted, logits);
     cx_reset(&stepper->cx);
-    for (size_t i = 0; i < count && !status; i++)
-        kv_cache_commit(stepper->cache, parts[i].sequence, parts[i].count);
+    for (size_t i = 0; i < count; i++) {
+        int32_t sequence = parts[i].sequence;
+
+        if (status) /* give back what was reserved */
+            (void)kv_cache_rewind(stepper->cache, sequence,
+                                  kv_cache_length(stepper->cache, sequence));
+        else
+            kv_cache_commit(stepper->cache, sequence, parts[i].count);
+    }
     return status;
 }

@@ -76,6 +76,10 @@ bool cx_ready(struct cx *cx, const char *op, int inputs, llm_tensor *const *in)
 {
     if (cx->status)
         return false;
+    if (cx->cancel && atomic_load_explicit(cx->cancel, memory_order_relaxed)) {
+        cx_fail(cx, LLM_E_CANCELLED, "cancelled");
+        return false;
+    }
     for (int i = 0; i < inputs; i++) {
         if (!in[i]) {
             cx_fail(cx, LLM_E_INVALID, "%s: input %d is NULL", op, i);

@@ -78,7 +78,7 @@ struct cx {
     const struct adapter_use *adapters; /* nn/adapter.h: what linear layers add to; or NULL */
     size_t adapter_count;
 
-    /* Not NULL: the next segment after it becomes non-zero fails with LLM_E_CANCELLED. */
+    /* Not NULL: the next op after it becomes non-zero fails with LLM_E_CANCELLED. */
     const _Atomic int32_t *cancel;
 
     float dropout; /* >= 0: every dropout's probability, instead of what the op is told; -1 */

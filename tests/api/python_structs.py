@@ -25,7 +25,8 @@ def main(root, library, compiler):
                           f"{root}/include/llm.h"], capture_output=True, text=True, check=True)
     ffi = cffi.FFI()
     ffi.cdef(run.stdout[run.stdout.index("typedef int32_t llm_status;"):])
-    names = {"ChatOptions": "llm_chat_options", "ContextOptions": "llm_context_options", "EncodeOptions": "llm_encode_options",
+    names = {"BatchOptions": "llm_batch_options", "BeamOptions": "llm_beam_options",
+             "ChatOptions": "llm_chat_options", "ContextOptions": "llm_context_options", "EncodeOptions": "llm_encode_options",
              "TrainTokenizerOptions": "llm_tokenizer_train_options",
              "DecodeOptions": "llm_decode_options", "TokenChoice": "llm_token_choice",
              "Token": "llm_token", "GenerateOptions": "llm_generate_options",
