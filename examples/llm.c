@@ -17,6 +17,8 @@ static const struct command {
     {"tokenize", command_tokenize, "show the tokens of a text, or the text of tokens"},
     {"train-tokenizer", command_train_tokenizer, "learn a vocabulary from text files"},
     {"convert", command_convert, "a model between directories and GGUF files"},
+    {"embed", command_embed, "texts as vectors, their similarity, reranking"},
+    {"classify", command_classify, "labels of texts, entities in texts"},
     {"info", command_info, "what a model or tokenizer is, without loading it"},
 };
 

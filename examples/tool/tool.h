@@ -15,6 +15,8 @@ int command_train(int argc, char **argv);
 int command_generate(int argc, char **argv);
 int command_tokenize(int argc, char **argv);
 int command_train_tokenizer(int argc, char **argv);
+int command_embed(int argc, char **argv);
+int command_classify(int argc, char **argv);
 int command_info(int argc, char **argv);
 int command_convert(int argc, char **argv);
 
