@@ -49,8 +49,8 @@ static llm_tensor *embed(struct cx *cx, const struct encoder *encoder, const str
     const int32_t *types = batch->types;
     llm_tensor *x;
 
-    if (encoder->types && !types)
-        types = arena_alloc(&cx->arena, count * sizeof *types); /* zeros */
+    if (encoder->types && (!types || encoder->types->shape[0] == 1)) /* RoBERTa knows one type */
+        types = arena_alloc(&cx->arena, count * sizeof *types);      /* zeros */
     if (!positions || (encoder->types && !types))
         return cx_adopt(cx, LLM_E_NOMEM);
     for (size_t i = 0; i < count; i++)

@@ -43,6 +43,20 @@ static llm_status settle(llm_task *task, const llm_task_options *options,
     return LLM_OK;
 }
 
+/* Does any token begin as WordPiece's tokens within words do? */
+static bool marks_words(const llm_tokenizer *tokenizer)
+{
+    for (int32_t id = 0; id < tokenizer_vocab_size(tokenizer); id++) {
+        size_t size = 0;
+        const char *token =
+            tokenizer_has(tokenizer, id) ? tokenizer_token(tokenizer, id, &size) : "";
+
+        if (size > 2 && memcmp(token, "##", 2) == 0)
+            return true;
+    }
+    return false;
+}
+
 static llm_status make(llm_task **out, llm_model *model, llm_tokenizer *tokenizer,
                        const llm_task_options *options, const struct task_modules *modules)
 {
@@ -65,8 +79,7 @@ static llm_status make(llm_task **out, llm_model *model, llm_tokenizer *tokenize
         task->prompt = memory_copy_text(memory, modules->prompt, strlen(modules->prompt));
         status = task->prompt ? LLM_OK : LLM_E_NOMEM;
     }
-    if (!status && tokenizer)
-        status = task_learn_wraps(task);
+    task->marks_words = tokenizer && marks_words(tokenizer);
     if (status)
         task_free(task);
     else

@@ -9,23 +9,11 @@
 #include "models/head.h"
 #include "tokenizer/tokenizer.h"
 
-enum { TASK_WRAP = 8 }; /* most special tokens in one place */
-
-/* The special tokens around a text, or around and between the texts of a pair. */
-struct task_wrap {
-    int32_t ids[3][TASK_WRAP]; /* before the first text, behind it, behind the second one */
-    int32_t types[3][TASK_WRAP];
-    size_t counts[3];
-    int32_t second_type; /* of the second text's tokens */
-    bool is_known;
-};
-
 struct llm_task {
     llm_context *context;
     llm_model *model;
     llm_tokenizer *tokenizer; /* NULL: token ids only */
-    struct task_wrap single, pair;
-    bool marks_words; /* tokens that continue a word begin with "##" */
+    bool marks_words;         /* tokens that continue a word begin with "##" */
     int32_t pooling;
     bool normalize, windows;
     int64_t max_tokens, overlap;
@@ -89,6 +77,8 @@ void task_return_cx(const llm_task *task, struct cx *cx);
 
 /* ---- texts (texts.c) ---- */
 
+enum { TASK_TEXTS_ARRAYS = 8 };
+
 /* Texts as token ids with special tokens. Arrays are by token unless noted. */
 struct task_texts {
     struct memory *memory;
@@ -100,7 +90,7 @@ struct task_texts {
     size_t *owners;   /* [count]: index of the text that a window belongs to */
     size_t *contents; /* [count]: tokens that are not special */
     size_t count;
-    size_t capacity[8]; /* of the arrays */
+    size_t capacity[TASK_TEXTS_ARRAYS];
 };
 
 void task_texts_init(struct task_texts *texts, struct memory *memory);
@@ -123,9 +113,6 @@ struct task_text {
 };
 llm_status task_texts_add(struct task_texts *texts, const llm_task *task,
                           const struct task_text *text, enum task_fit fit, int64_t overlap);
-
-/* Learns the special tokens from what the tokenizer does. */
-llm_status task_learn_wraps(llm_task *task);
 
 /* ---- the tasks ---- */
 

@@ -107,7 +107,7 @@ def embed(root):
 def classify(root):
     tokenizer = wordpiece()
     model = bert(BertForSequenceClassification, tokenizer, id2label={0: "bad", 1: "good", 2: "odd"})
-    pairs = list(reversed(TEXTS))
+    pairs = [text or "park" for text in reversed(TEXTS)]  # an empty one counts as none
     probabilities = [[torch.softmax(model(**tokenizer(a, b, return_tensors="pt", truncation=True)
                                           ).logits[0], 0).tolist() for a, b in zip(TEXTS, seconds)]
                      for seconds in ([None] * len(TEXTS), pairs)]
