@@ -3,6 +3,7 @@
  * llm_tokenizer_* and llm_decoder_*: arguments are checked here, the work is in lib/tokenizer.
  */
 #include "api/check.h"
+#include "models/gguf_vocabulary.h"
 #include "tokenizer/tokenizer.h"
 
 #include <string.h>
@@ -16,7 +17,7 @@ llm_status llm_tokenizer_load(llm_tokenizer **out, llm_context *context, const c
         return null_argument("llm_tokenizer_load", "context");
     if (!path)
         return null_argument("llm_tokenizer_load", "path");
-    return tokenizer_load(out, context, path);
+    return tokenizer_of_path(out, context, path);
 }
 
 static const llm_tokenizer_load_options default_load = {

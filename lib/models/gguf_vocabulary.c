@@ -235,31 +235,57 @@ done:
 /* ---- finding -----------------------------------------------------------------------------------
  */
 
-static bool starts_as_gguf(struct memory *memory, const char *path)
+/* A file that begins as GGUF does, or a directory without a configuration, which can only hold
+ * such a file. */
+static llm_status holds_gguf(bool *out, struct memory *memory, const char *path)
 {
     struct file_reader reader;
     char magic[4] = {0};
-    bool found = !file_is_directory(path) && file_reader_open(&reader, memory, path) == LLM_OK;
+    char *config;
+    llm_status status;
 
-    if (!found)
-        return false;
-    found = file_reader_read(&reader, 0, magic, sizeof magic) == LLM_OK &&
-            memcmp(magic, "GGUF", 4) == 0;
+    *out = false;
+    if (file_is_directory(path)) {
+        config = file_join(memory, path, "config.json");
+        if (!config)
+            return LLM_E_NOMEM;
+        *out = !file_exists(config);
+        memory_release(memory, config);
+        return LLM_OK;
+    }
+    status = file_reader_open(&reader, memory, path);
+    if (status)
+        return status == LLM_E_NOMEM ? status : LLM_OK; /* the tokenizer's own message is better */
+    if (reader.size >= sizeof magic)
+        status = file_reader_read(&reader, 0, magic, sizeof magic);
+    *out = memcmp(magic, "GGUF", 4) == 0;
     file_reader_close(&reader);
-    return found;
+    return status;
 }
 
 llm_status tokenizer_of_path(llm_tokenizer **out, llm_context *context, const char *path)
 {
     struct tensor_source *source = NULL;
-    llm_status status;
+    bool is_gguf;
+    llm_status status = holds_gguf(&is_gguf, &context->memory, path);
 
-    if (!starts_as_gguf(&context->memory, path))
-        return tokenizer_load(out, context, path);
     *out = NULL;
-    status = tensor_source_open(&source, &context->memory, path);
-    if (!status)
-        status = status_prefix(gguf_to_tokenizer(out, context, source->metadata), "%s", path);
+    if (status)
+        return status;
+    if (!is_gguf || file_is_directory(path)) {
+        status = tokenizer_load(out, context, path);
+        if (!status || !is_gguf || status == LLM_E_NOMEM)
+            return status;
+        if (tensor_source_open(&source, &context->memory, path) != LLM_OK || !source->metadata) {
+            tensor_source_close(source);
+            return tokenizer_load(out, context, path); /* its message again */
+        }
+    } else {
+        status = tensor_source_open(&source, &context->memory, path);
+        if (status)
+            return status;
+    }
+    status = status_prefix(gguf_to_tokenizer(out, context, source->metadata), "%s", path);
     tensor_source_close(source);
     return status;
 }
