@@ -14,6 +14,21 @@ static const struct config_field fields[] = {
      EXPERTS_MOST_USED},
 };
 
+enum { MOST_EXPERTS = 1 << 17 }; /* of all layers together */
+
+static llm_status check_experts(const struct decoder_config *config)
+{
+    if (config->experts_used > config->experts)
+        return status_set(LLM_E_RANGE,
+                          "field \"num_experts_per_tok\" (%d) is above \"num_local_experts\" (%d)",
+                          config->experts_used, config->experts);
+    if ((int64_t)config->experts * config->layers > MOST_EXPERTS)
+        return status_set(LLM_E_RANGE,
+                          "field \"num_local_experts\": %d in each of %d layers are more than %d",
+                          config->experts, config->layers, MOST_EXPERTS);
+    return LLM_OK;
+}
+
 static llm_status create(llm_model *model)
 {
     struct decoder_config config = decoder_defaults();
@@ -33,10 +48,8 @@ static llm_status create(llm_model *model)
         status = config_read(&config, model->config, fields, sizeof fields / sizeof fields[0]);
     if (!status)
         status = config_refuse(model->config, "router_jitter_noise");
-    if (!status && config.experts_used > config.experts)
-        status = status_set(
-            LLM_E_RANGE, "field \"num_experts_per_tok\" (%d) is above \"num_local_experts\" (%d)",
-            config.experts_used, config.experts);
+    if (!status)
+        status = check_experts(&config);
     return status ? status : decoder_create(model, &config);
 }
 

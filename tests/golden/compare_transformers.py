@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Larger random decoder models than the fixtures hold, against transformers, run by hand:
-whole prompts, chunks and single tokens through a session's cache, and the loss.
+whole prompts, chunks and single tokens through a session's cache, saving, and greedy texts.
 
 Usage: LIBLLM=build/lib/libllm.so compare_transformers.py [VARIANT...]
 Needs torch and transformers. Prints the largest differences; exits with 1 above 1e-4 of the largest
@@ -47,6 +47,17 @@ def reference_steps(model, ids, chunks):
     return torch.stack(rows)
 
 
+def greedy_agrees(model, mine, ids, prompt):
+    """The likeliest tokens after a prompt, from a prompt that every scaled context outgrows."""
+    count = len(ids) - prompt
+    theirs = model.generate(torch.tensor([ids[:prompt]]), max_new_tokens=count, do_sample=False,
+                            eos_token_id=None, pad_token_id=0)[0].tolist()
+    session = libllm.Session(mine)
+    session.append(ids[:prompt])
+    session.generate(temperature=0.0, max_tokens=count, ignore_eos=1)
+    return session.ids == theirs
+
+
 def compare(name):
     positions = {} if name == "llama-dynamic" else dict(max_position_embeddings=256)
     if name == "llama-dynamic":
@@ -71,10 +82,11 @@ def compare(name):
                                                attn_implementation=attention_of(name)).eval()
             saved = (back(torch.tensor([ids]), use_cache=False).logits[0] - whole).abs().max().item()
             same = torch.equal(again, torch.tensor(mine.logits(ids)))
+        greedy = all(greedy_agrees(model, mine, ids[:60], prompt) for prompt in (10, 40))
     print(f"{name:18} logits up to {scale:7.3f}: whole {error:.1e}, cached {stepped.item():.1e}, "
-          f"saved and read by transformers {saved:.1e}, by us {'equal' if same else 'DIFFERS'}",
-          flush=True)
-    return max(error, stepped.item(), saved) <= 1e-4 * max(scale, 1.0) and same
+          f"saved and read by transformers {saved:.1e}, by us {'equal' if same else 'DIFFERS'}; "
+          f"greedy text {'equal' if greedy else 'DIFFERS'}", flush=True)
+    return max(error, stepped.item(), saved) <= 1e-4 * max(scale, 1.0) and same and greedy
 
 
 if __name__ == "__main__":

@@ -100,6 +100,8 @@ static const struct row refused[] = {
      "num_experts_per_tok"},
     {MODEL("mixtral") "\"num_key_value_heads\":2,\"num_local_experts\":0}", LLM_E_RANGE,
      "num_local_experts"},
+    {"{\"model_type\":\"mixtral\",\"num_hidden_layers\":16384,\"num_local_experts\":4096}",
+     LLM_E_RANGE, "num_local_experts"},
     {MODEL("mixtral") "\"num_key_value_heads\":2,\"router_jitter_noise\":0.1}", LLM_E_UNSUPPORTED,
      "router_jitter_noise"},
     {MODEL("qwen2") "\"num_key_value_heads\":2,\"max_window_layers\":-1}", LLM_E_RANGE,
