@@ -76,7 +76,7 @@ class TrainTokenizerOptions(c.Structure):
     _fields_ = [("struct_size", _size), ("special_tokens", c.POINTER(c.c_char_p)),
                 ("special_count", _size), ("unknown_token", c.c_char_p), ("progress", STAGE),
                 ("progress_user", _p), ("min_frequency", _i64), ("kind", _i32),
-                ("vocab_size", _i32), ("split", _i32), ("reserved", _i32)]
+                ("vocab_size", _i32), ("split", _i32), ("keep_case", _i32)]
 
 
 class EncodeOptions(c.Structure):

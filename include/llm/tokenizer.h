@@ -95,9 +95,10 @@ typedef struct llm_tokenizer_train_options {
      *  NULL with special_count 0: none. */
     const char *const *special_tokens;
     size_t special_count;
-    /** Characters: text of the token that stands for characters outside the set; NULL (default):
-     *  none, and encoding such a character is LLM_E_RANGE. Added in front of special_tokens when it
-     *  is not one of them. */
+    /** WordPiece: text of the token that stands for words that no tokens make; default "[UNK]".
+     *  Characters: the token that stands for characters outside the set; NULL (default): none, and
+     * encoding such a character is LLM_E_RANGE. Added in front of special_tokens when it is not one
+     * of them. */
     const char *unknown_token;
     llm_tokenizer_progress_fn progress; /**< NULL: none */
     void *progress_user;
@@ -105,7 +106,7 @@ typedef struct llm_tokenizer_train_options {
     int32_t kind;          /**< LLM_TOKENIZER_*; default LLM_TOKENIZER_BPE */
     int32_t vocab_size;    /**< BPE: at most this many tokens, specials included; default 32768 */
     int32_t split;         /**< BPE: LLM_SPLIT_*; default LLM_SPLIT_CL100K */
-    int32_t reserved;      /**< 0 */
+    int32_t keep_case;     /**< WordPiece: 1: capitals and accents stay; default 0: they go */
 } llm_tokenizer_train_options;
 
 /** Fill `options` with defaults; `struct_size` is sizeof(llm_tokenizer_train_options). */

@@ -24,7 +24,8 @@ llm_status llm_tokenizer_train_options_init(llm_tokenizer_train_options *options
 
 static llm_status check_options(const llm_tokenizer_train_options *options)
 {
-    if (options->kind < LLM_TOKENIZER_BPE || options->kind > LLM_TOKENIZER_BYTES)
+    if ((options->kind < LLM_TOKENIZER_BPE || options->kind > LLM_TOKENIZER_BYTES) &&
+        options->kind != LLM_TOKENIZER_WORDPIECE)
         return status_set(LLM_E_INVALID, "llm_tokenizer_train_options: kind is %d",
                           (int)options->kind);
     if (options->split < LLM_SPLIT_NONE || options->split > LLM_SPLIT_O200K)
@@ -36,8 +37,9 @@ static llm_status check_options(const llm_tokenizer_train_options *options)
                           (int)options->vocab_size, 1 << 21);
     if (options->min_frequency < 0)
         return status_set(LLM_E_RANGE, "llm_tokenizer_train_options: min_frequency is negative");
-    if (options->reserved)
-        return status_set(LLM_E_INVALID, "llm_tokenizer_train_options: reserved is not 0");
+    if (options->keep_case & ~1)
+        return status_set(LLM_E_INVALID,
+                          "llm_tokenizer_train_options: keep_case is neither 0 nor 1");
     if (options->special_count && !options->special_tokens)
         return null_argument("llm_tokenizer_train_options", "special_tokens");
     if (options->special_count > 65536)

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: MIT
  *
- * The words lie one after the other in an array of cells, one cell for a byte. A token of n bytes
- * has its id in its first and in its last cell, so both neighbours of a token are found without
- * links. For every pair there are the count and the places where it stood when it came to be; a
- * place that does not hold the pair any more is noticed when it is visited. A pair gets all its
- * places within one merge (the one that makes the later of its halves), so lists never grow
- * afterwards.
+ * The words lie one after the other in an array of cells, one cell for a byte (WordPiece: for a
+ * character). A token of n bytes has its id in its first and in its last cell, so both neighbours
+ * of a token are found without links. For every pair there are the count and the places where it
+ * stood when it came to be; a place that does not hold the pair any more is noticed when it is
+ * visited. A pair gets all its places within one merge (the one that makes the later of its
+ * halves), so lists never grow afterwards.
  */
 #include "tokenizer/bpe_train.h"
+
+#include "tokenizer/mapped_text.h"
 
 #include <string.h>
 
@@ -46,7 +48,7 @@ struct trainer {
     struct cell *cells;
     size_t cell_count;
     int64_t *word_counts;
-    uint32_t *sizes; /* bytes by id */
+    uint32_t *sizes; /* cells by id */
     size_t sizes_capacity;
     struct pair *pairs;
     size_t pair_count;
@@ -257,10 +259,45 @@ static llm_status settle(struct trainer *t)
 
 /* ---- cells ---- */
 
+/* The cells of a word of bytes. */
+static void put_bytes(struct trainer *t, const struct word *word, const uint32_t byte_ids[256],
+                      uint32_t index)
+{
+    for (uint32_t j = 0; j < word->size; j++)
+        t->cells[t->cell_count++] = (struct cell){byte_ids[(unsigned char)word->text[j]], index};
+}
+
+/* The cells of a word of characters, all but the first with the prefix. */
+static llm_status put_characters(struct trainer *t, const struct word *word, struct text *name,
+                                 uint32_t index)
+{
+    for (size_t at = 0; at < word->size;) {
+        size_t length;
+        int32_t id;
+
+        (void)mapped_char(word->text, word->size, at, &length);
+        name->size = 0;
+        if (at > 0)
+            text_append_z(name, t->training->prefix);
+        text_append(name, word->text + at, length);
+        if (name->failed)
+            return LLM_E_NOMEM;
+        id = vocab_find(t->vocab, name->data, name->size);
+        if (id >= 0) {
+            t->cells[t->cell_count++] = (struct cell){(uint32_t)id, index};
+            t->sizes[id] = 1;
+        }
+        at += length;
+    }
+    return LLM_OK;
+}
+
 static llm_status fill_cells(struct trainer *t, const struct word_table *words)
 {
     uint32_t byte_ids[256];
     size_t total = 1;
+    struct text name;
+    llm_status status = LLM_OK;
 
     for (int i = 0; i < 256; i++) {
         char byte = (char)i;
@@ -275,17 +312,20 @@ static llm_status fill_cells(struct trainer *t, const struct word_table *words)
     t->word_counts = memory_alloc_array(t->memory, words->count, sizeof *t->word_counts);
     if (!t->cells || !t->word_counts)
         return LLM_E_NOMEM;
+    text_init(&name, t->memory);
     t->cells[t->cell_count++] = (struct cell){separator, 0};
-    for (size_t i = 0; i < words->count; i++) {
+    for (size_t i = 0; i < words->count && !status; i++) {
         const struct word *word = &words->words[i];
 
         t->word_counts[i] = (int64_t)word->count;
-        for (uint32_t j = 0; j < word->size; j++)
-            t->cells[t->cell_count++] =
-                (struct cell){byte_ids[(unsigned char)word->text[j]], (uint32_t)i};
+        if (t->training->prefix)
+            status = put_characters(t, word, &name, (uint32_t)i);
+        else
+            put_bytes(t, word, byte_ids, (uint32_t)i);
         t->cells[t->cell_count++] = (struct cell){separator, 0};
     }
-    return LLM_OK;
+    text_free(&name);
+    return status;
 }
 
 static llm_status find_first_pairs(struct trainer *t)
@@ -305,13 +345,19 @@ static llm_status find_first_pairs(struct trainer *t)
 static llm_status make_token(struct trainer *t, uint32_t left, uint32_t right, uint32_t *id)
 {
     struct vocab *vocab = t->vocab;
+    const char *prefix = t->training->prefix;
+    size_t skip = prefix ? strlen(prefix) : 0;
     struct text joined;
     int32_t known;
     llm_status status = LLM_OK;
 
+    if (skip > vocab->entries[right].size ||
+        (skip && memcmp(vocab_bytes(vocab, (int32_t)right), prefix, skip) != 0))
+        skip = 0;
     text_init(&joined, t->memory);
     text_append(&joined, vocab_bytes(vocab, (int32_t)left), vocab->entries[left].size);
-    text_append(&joined, vocab_bytes(vocab, (int32_t)right), vocab->entries[right].size);
+    text_append(&joined, vocab_bytes(vocab, (int32_t)right) + skip,
+                vocab->entries[right].size - skip);
     if (joined.failed) {
         text_free(&joined);
         return LLM_E_NOMEM;
@@ -325,7 +371,7 @@ static llm_status make_token(struct trainer *t, uint32_t left, uint32_t right, u
         status = memory_grow(t->memory, (void **)&t->sizes, &t->sizes_capacity, vocab->size,
                              sizeof *t->sizes);
     if (!status)
-        t->sizes[*id] = vocab->entries[*id].size;
+        t->sizes[*id] = t->sizes[left] + t->sizes[right];
     return status;
 }
 

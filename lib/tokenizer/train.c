@@ -5,6 +5,7 @@
 #include "tokenizer/byte_alphabet.h"
 #include "tokenizer/characters.h"
 #include "tokenizer/unicode.h"
+#include "tokenizer/word_piece.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -247,6 +248,61 @@ static llm_status build_bytes(llm_tokenizer *tokenizer, const char *const *speci
     return rules ? finish_bpe(tokenizer, rules, 0, LLM_TOKENIZER_BYTES) : LLM_E_NOMEM;
 }
 
+/* Count the words of all documents as the tokenizer's own stages cut them. */
+static llm_status count_cut_words(const llm_tokenizer *tokenizer, struct reader *reader,
+                                  struct word_counter *counter)
+{
+    struct scratch *scratch = scratch_take(tokenizer);
+    const char *text;
+    size_t size;
+    int32_t more = 0;
+    llm_status status = scratch ? LLM_OK : LLM_E_NOMEM;
+
+    while (!status && (more = next_document(reader, "count words", &text, &size)) > 0)
+        status = word_piece_count(tokenizer, scratch, text, size, counter);
+    scratch_give(tokenizer, scratch);
+    return status ? status : more < 0 ? more : LLM_OK;
+}
+
+static llm_status train_word_piece(llm_tokenizer *tokenizer, struct reader *reader)
+{
+    const llm_tokenizer_train_options *options = reader->options;
+    struct bpe_training training = {.min_frequency = options->min_frequency,
+                                    .vocab_size = (size_t)options->vocab_size,
+                                    .prefix = "##",
+                                    .progress = options->progress,
+                                    .progress_user = options->progress_user};
+    const char *unknown = options->unknown_token ? options->unknown_token : "[UNK]";
+    struct word_counter counter = {0};
+    struct bpe_rule *rules = NULL;
+    size_t count = 0;
+    bool listed = false;
+    llm_status status = LLM_OK;
+
+    for (size_t i = 0; i < options->special_count; i++)
+        listed = listed || strcmp(options->special_tokens[i], unknown) == 0;
+    if (!listed)
+        status = put_special(tokenizer, unknown, false);
+    if (!status)
+        status = put_all_special(tokenizer, options->special_tokens, options->special_count, false);
+    if (!status)
+        status = word_piece_stages(tokenizer, options->keep_case == 0);
+    if (!status)
+        status =
+            word_counter_init(&counter, &tokenizer->context->memory, split_find(LLM_SPLIT_NONE), 1);
+    if (!status)
+        status = count_cut_words(tokenizer, reader, &counter);
+    if (!status)
+        status = word_piece_alphabet(&tokenizer->vocab, &counter.tables[0], training.prefix);
+    if (!status)
+        status = bpe_train(&rules, &count, &tokenizer->vocab, &counter.tables[0], &training);
+    word_counter_free(&counter);
+    memory_release(&tokenizer->context->memory, rules);
+    if (!status)
+        status = word_piece_build(tokenizer, unknown, training.prefix, 100);
+    return status ? status : tokenizer_finish(tokenizer);
+}
+
 llm_status tokenizer_new_bytes(llm_tokenizer **out, llm_context *context,
                                const char *const *special_tokens, size_t special_count)
 {
@@ -271,6 +327,8 @@ llm_status tokenizer_train(llm_tokenizer **out, llm_context *context, struct tex
         status = train_characters(*out, &reader);
     else if (!status && options->kind == LLM_TOKENIZER_BYTES)
         status = build_bytes(*out, options->special_tokens, options->special_count);
+    else if (!status && options->kind == LLM_TOKENIZER_WORDPIECE)
+        status = train_word_piece(*out, &reader);
     else if (!status)
         status = train_bpe(*out, &reader);
     if (status) {

@@ -119,6 +119,11 @@ static llm_status count_part(struct word_table *table, const struct split_rule *
     return status;
 }
 
+llm_status word_counter_put(struct word_counter *counter, const char *word, size_t size)
+{
+    return add_word(&counter->tables[0], word, size, word_hash(word, size), 1);
+}
+
 llm_status word_counter_init(struct word_counter *counter, struct memory *memory,
                              const struct split_rule *rule, int threads)
 {

@@ -47,6 +47,8 @@ struct word_counter {
 llm_status word_counter_init(struct word_counter *counter, struct memory *memory,
                              const struct split_rule *rule, int threads);
 void word_counter_free(struct word_counter *counter);
+/* Count a word that was cut by other means. */
+llm_status word_counter_put(struct word_counter *counter, const char *word, size_t size);
 llm_status word_counter_add(struct word_counter *counter, const char *text, size_t size);
 /* Count what waits; then all words are in tables[0]. */
 llm_status word_counter_finish(struct word_counter *counter);

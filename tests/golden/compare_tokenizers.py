@@ -19,7 +19,7 @@ import tempfile
 
 import tiktoken
 import tokenizers
-from tokenizers import Regex, decoders, models, pre_tokenizers, trainers
+from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, trainers
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import tokenizer_ctypes as ours  # noqa: E402
@@ -155,6 +155,28 @@ def compare_training(texts):
             compare_text(name + " ids", mine, loaded, sample)
             compare_text(name + " theirs", ours.Tokenizer(json=hf.to_str().encode()), hf, sample)
     print("training: %d checks so far" % checks)
+
+
+def compare_word_piece(texts):
+    """WordPiece training. Theirs numbers the characters that go on ("##a") in an order that differs
+    from run to run, and ties go to smaller numbers: sets are compared, and no size cuts ties."""
+    for keep_case, min_frequency in ((0, 10), (1, 25)):
+        mine = ours.Tokenizer.train(texts, kind="wordpiece", vocab_size=100000, threads=2,
+                                    min_frequency=min_frequency, special=["[UNK]", "[CLS]"],
+                                    keep_case=keep_case)
+        hf = tokenizers.Tokenizer(models.WordPiece(unk_token="[UNK]"))
+        hf.normalizer = normalizers.BertNormalizer(lowercase=not keep_case)
+        hf.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+        hf.train_from_iterator(texts, trainers.WordPieceTrainer(
+            vocab_size=100000, min_frequency=min_frequency, special_tokens=["[UNK]", "[CLS]"],
+            show_progress=False))
+        vocab = json.loads(mine.to_json())["model"]["vocab"]
+        expect("word pieces", sorted(vocab), sorted(hf.get_vocab()))
+        expect("word pieces, ids", sorted(vocab.values()), list(range(len(vocab))))
+        loaded = tokenizers.Tokenizer.from_str(mine.to_json().decode())
+        for sample in random_texts(min_frequency, 300):
+            ids = mine.encode(sample, parse_special=True)
+            expect("word pieces, encoded", ids, loaded.encode(sample).ids, sample)
 
 
 def compare_characters(text):
@@ -316,6 +338,7 @@ def main():
         samples.append(open(data + "/en-es/spa.txt").read()[:400000])
     compare_characters(samples[-1])
     compare_training(samples)
+    compare_word_piece(samples)
     if data:
         compare_real(data)
     print("%d checks, %d differences" % (checks, problems))

@@ -9,7 +9,7 @@ class TrainOptions(c.Structure):
                 ("special_count", c.c_size_t), ("unknown_token", c.c_char_p),
                 ("progress", c.c_void_p), ("progress_user", c.c_void_p),
                 ("min_frequency", c.c_int64), ("kind", c.c_int32), ("vocab_size", c.c_int32),
-                ("split", c.c_int32), ("reserved", c.c_int32)]
+                ("split", c.c_int32), ("keep_case", c.c_int32)]
 
 
 class EncodeOptions(c.Structure):
@@ -55,7 +55,7 @@ def context(threads=1):
     return out
 
 
-KINDS = {"bpe": 1, "characters": 2, "bytes": 3}
+KINDS = {"bpe": 1, "characters": 2, "bytes": 3, "wordpiece": 4}
 SPLITS = {"none": 0, "gpt2": 1, "cl100k": 2, "qwen2": 3, "o200k": 4}
 
 
@@ -71,12 +71,13 @@ class Tokenizer:
 
     @classmethod
     def train(cls, texts, kind="bpe", vocab_size=32768, min_frequency=2, split="cl100k",
-              special=(), unknown=None, threads=1, files=None):
+              special=(), unknown=None, threads=1, files=None, keep_case=0):
         self = cls(threads=threads)
         options = TrainOptions()
         check(lib.llm_tokenizer_train_options_init(c.byref(options),
                                                    c.c_size_t(c.sizeof(options))))
         options.kind = KINDS[kind]
+        options.keep_case = keep_case
         options.split = SPLITS[split]
         options.vocab_size = vocab_size
         options.min_frequency = min_frequency
