@@ -6,6 +6,7 @@
 #ifndef LLM_DATASET_H
 #define LLM_DATASET_H
 
+#include "chat.h"
 #include "model.h"
 #include "tokenizer.h"
 
@@ -90,6 +91,55 @@ LLM_API llm_status llm_dataset_from_ids(llm_dataset **out, llm_context *context,
                                         size_t count, int32_t vocab_size, int32_t end_id,
                                         const llm_dataset_options *options);
 
+/** Source of examples: sets *ids to the next one's tokens, *learn to one byte for each of them (1:
+ * to be learned, 0: only read; NULL: all are learned) and *count, all valid until the next call,
+ * and returns 1; returns 0 after the last one and anything negative to give up (LLM_E_CANCELLED).
+ */
+typedef int32_t (*llm_dataset_example_fn)(void *user, const int32_t **ids, const uint8_t **learn,
+                                          size_t *count);
+
+/** From examples of at least two tokens, for fine-tuning. A trainer takes whole examples, `batch`
+ * of them per forward pass, packed without padding; each attends to itself only, and what is beyond
+ *  `block` tokens is cut off its end. Loss and gradients are means over the learned tokens of a
+ *  step. Parts split between examples, the last ones being test and validation.
+ *  @param tokenizer saved with what is trained; its vocabulary bounds the ids. NULL: `vocab_size`
+ *  does.
+ *  @param options NULL for defaults; no cache and no validation_files.
+ *  @return LLM_OK, LLM_E_INVALID, LLM_E_RANGE (an id; the message names the example),
+ *  LLM_E_CANCELLED, LLM_E_NOMEM. @threads any. */
+LLM_API llm_status llm_dataset_from_examples(llm_dataset **out, llm_context *context,
+                                             llm_tokenizer *tokenizer, int32_t vocab_size,
+                                             llm_dataset_example_fn next, void *user,
+                                             const llm_dataset_options *options);
+
+/** What is to be learned of conversations. Values are pinned. */
+enum {
+    LLM_LEARN_ANSWERS = 0, /**< what the assistant says, with the tokens that end it */
+    LLM_LEARN_ALL = 1      /**< every token */
+};
+
+/** From files of conversations or of prompts with their completions: JSON lines, or one JSON array.
+ *  Each row is an object of one of these forms:
+ *  {"messages": [{"role", "content"}, ..]}, with "tools" if there are any;
+ *  {"conversations": [{"from": "human" or "gpt" or "system", "value"}, ..]} (ShareGPT);
+ *  {"prompt": .., "completion": ..}, texts or lists of messages;
+ *  {"instruction": .., "input": .., "output": ..} (Alpaca; input may be missing or empty);
+ *  {"text": ..}: all of it is learned.
+ *  @param chat renders the conversations; prompts and instructions are then a user's message, their
+ *  answers the assistant's. NULL: prompt, line break, completion, end token; rows with messages are
+ *  LLM_E_INVALID.
+ *  @param paths `count` files. @param learn LLM_LEARN_*. @param options as for
+ *  llm_dataset_from_examples(); progress is called.
+ *  @return also LLM_E_IO, LLM_E_FORMAT (the message names file and row), and what the template
+ *  returns. @threads any. */
+LLM_API llm_status llm_dataset_from_chats(llm_dataset **out, llm_context *context,
+                                          llm_tokenizer *tokenizer, const llm_chat_template *chat,
+                                          const char *const *paths, size_t count, int32_t learn,
+                                          const llm_dataset_options *options);
+
+/** Number of examples of a part; 0 unless the dataset was made of examples. @threads any. */
+LLM_API int64_t llm_dataset_examples(const llm_dataset *dataset, int32_t part);
+
 /** Give up the caller's reference. NULL is allowed. */
 LLM_API void llm_dataset_free(llm_dataset *dataset);
 
@@ -104,6 +154,11 @@ LLM_API int32_t llm_dataset_vocab_size(const llm_dataset *dataset);
 
 /** 1 if the tokens came from the cache file without tokenizing anew. @threads any. */
 LLM_API int32_t llm_dataset_from_cache(const llm_dataset *dataset);
+
+/** Which tokens of a part are to be learned: 1 for each that is, else 0. Without examples, all are.
+ *  As llm_dataset_read(). */
+LLM_API llm_status llm_dataset_learned(uint8_t *learned, const llm_dataset *dataset, int32_t part,
+                                       int64_t first, int64_t count);
 
 /** Copy ids out of a part.
  *  @param first,count a range within the part; `ids` has room for `count`.

@@ -93,6 +93,56 @@ llm_status llm_dataset_from_stream(llm_dataset **out, llm_context *context,
     return dataset_from_stream(out, context, tokenizer, next, user, &options);
 }
 
+struct caller {
+    llm_dataset_example_fn next;
+    void *user;
+};
+
+static llm_status ask_caller(void *arg, struct example *example)
+{
+    struct caller *caller = arg;
+    int32_t more = caller->next(caller->user, &example->ids, &example->learn, &example->count);
+
+    if (more < 0)
+        return status_set(LLM_E_CANCELLED, "the source of examples gave up");
+    if (more == 0)
+        *example = (struct example){0};
+    else if (!example->ids)
+        return status_set(LLM_E_INVALID, "the source of examples gave NULL for ids");
+    return LLM_OK;
+}
+
+llm_status llm_dataset_from_examples(llm_dataset **out, llm_context *context,
+                                     llm_tokenizer *tokenizer, int32_t vocab_size,
+                                     llm_dataset_example_fn next, void *user,
+                                     const llm_dataset_options *given)
+{
+    llm_dataset_options options = default_options;
+    struct caller caller = {next, user};
+    llm_status status;
+
+    if (!out)
+        return null_argument("llm_dataset_from_examples", "out");
+    *out = NULL;
+    if (!context)
+        return null_argument("llm_dataset_from_examples", "context");
+    if (!next)
+        return null_argument("llm_dataset_from_examples", "next");
+    if (tokenizer)
+        vocab_size = tokenizer_vocab_size(tokenizer);
+    if (vocab_size < 1)
+        return status_set(LLM_E_RANGE, "vocab_size is %d, not positive", vocab_size);
+    status = options_read(&options, sizeof options, given, "llm_dataset_options");
+    return status ? status
+                  : dataset_from_examples(out, context, tokenizer, vocab_size, ask_caller, &caller,
+                                          &options);
+}
+
+int64_t llm_dataset_examples(const llm_dataset *dataset, int32_t part)
+{
+    return dataset && part >= 0 && part < DATASET_PARTS ? dataset->examples[part] : 0;
+}
+
 llm_status llm_dataset_from_ids(llm_dataset **out, llm_context *context, const int32_t *ids,
                                 size_t count, int32_t vocab_size, int32_t end_id,
                                 const llm_dataset_options *given)
@@ -149,13 +199,9 @@ int32_t llm_dataset_from_cache(const llm_dataset *dataset)
     return dataset && dataset->is_from_cache;
 }
 
-llm_status llm_dataset_read(int32_t *ids, const llm_dataset *dataset, int32_t part, int64_t first,
-                            int64_t count)
+static llm_status check_range(const llm_dataset *dataset, int32_t part, int64_t first,
+                              int64_t count)
 {
-    if (!ids)
-        return null_argument("llm_dataset_read", "ids");
-    if (!dataset)
-        return null_argument("llm_dataset_read", "dataset");
     if (!is_part(part))
         return status_set(LLM_E_RANGE, "part is %d, outside 0..%d", part, DATASET_PARTS - 1);
     if (first < 0 || count < 0 || first > dataset_count(dataset, part) ||
@@ -163,6 +209,36 @@ llm_status llm_dataset_read(int32_t *ids, const llm_dataset *dataset, int32_t pa
         return status_set(LLM_E_RANGE, "tokens %lld to %lld lie outside the part's %lld",
                           (long long)first, (long long)first + (long long)count,
                           (long long)dataset_count(dataset, part));
-    dataset_read(dataset, part, first, count, ids);
     return LLM_OK;
+}
+
+llm_status llm_dataset_read(int32_t *ids, const llm_dataset *dataset, int32_t part, int64_t first,
+                            int64_t count)
+{
+    llm_status status;
+
+    if (!ids)
+        return null_argument("llm_dataset_read", "ids");
+    if (!dataset)
+        return null_argument("llm_dataset_read", "dataset");
+    status = check_range(dataset, part, first, count);
+    if (!status)
+        dataset_read(dataset, part, first, count, ids);
+    return status;
+}
+
+llm_status llm_dataset_learned(uint8_t *learned, const llm_dataset *dataset, int32_t part,
+                               int64_t first, int64_t count)
+{
+    llm_status status;
+
+    if (!learned)
+        return null_argument("llm_dataset_learned", "learned");
+    if (!dataset)
+        return null_argument("llm_dataset_learned", "dataset");
+    status = check_range(dataset, part, first, count);
+    for (int64_t i = 0; i < count && !status; i++)
+        learned[i] =
+            dataset->tokens.learned ? dataset->tokens.learned[dataset->begin[part] + first + i] : 1;
+    return status;
 }

@@ -64,6 +64,35 @@ int64_t dataset_count(const llm_dataset *dataset, int32_t part)
     return dataset->end[part] - dataset->begin[part];
 }
 
+/* First token of document i, over all parts. */
+static int64_t document_begin(const struct tokens *tokens, int64_t i)
+{
+    return i ? tokens->ends[i - 1] : 0;
+}
+
+struct window dataset_example(const llm_dataset *dataset, int32_t part, int64_t index,
+                              int64_t block)
+{
+    int64_t document = dataset->first_example[part] + index;
+    int64_t begin = document_begin(&dataset->tokens, document);
+    int64_t length = dataset->tokens.ends[document] - begin - 1;
+
+    return (struct window){begin - dataset->begin[part], length < block ? length : block};
+}
+
+int64_t dataset_learned(const llm_dataset *dataset, int32_t part, struct window window)
+{
+    const uint8_t *learned = dataset->tokens.learned;
+    int64_t count = 0;
+
+    if (!learned)
+        return window.length;
+    learned += dataset->begin[part] + window.first + 1;
+    for (int64_t i = 0; i < window.length; i++)
+        count += learned[i];
+    return count;
+}
+
 void dataset_read(const llm_dataset *dataset, int32_t part, int64_t first, int64_t count,
                   int32_t *ids)
 {

@@ -23,6 +23,15 @@ struct llm_dataset {
     int32_t end_id; /* ends a document; -1: none */
     bool is_from_cache;
     int64_t begin[DATASET_PARTS], end[DATASET_PARTS]; /* tokens of LLM_PART_* */
+    /* Made of examples, which are trained on whole: document i of the tokens is one. */
+    bool is_examples;
+    int64_t first_example[DATASET_PARTS], examples[DATASET_PARTS];
+};
+
+/* Consecutive tokens of a part; one more follows, the last target. */
+struct window {
+    int64_t first;
+    int64_t length;
 };
 
 llm_dataset *dataset_retain(llm_dataset *dataset);
@@ -42,7 +51,26 @@ llm_status dataset_from_ids(llm_dataset **out, llm_context *context, const int32
                             size_t count, int32_t vocab_size, int32_t end_id,
                             const llm_dataset_options *options);
 
+/* Tokens, and which of them are to be learned (NULL: all). No ids: there are no more examples. */
+struct example {
+    const int32_t *ids;
+    const uint8_t *learn;
+    size_t count;
+};
+
+typedef llm_status (*example_source)(void *user, struct example *example);
+
+llm_status dataset_from_examples(llm_dataset **out, llm_context *context, llm_tokenizer *tokenizer,
+                                 int32_t vocab_size, example_source next, void *user,
+                                 const llm_dataset_options *options);
+
 int64_t dataset_count(const llm_dataset *dataset, int32_t part); /* tokens */
+
+/* The window of an example of a part: its first `block` targets. */
+struct window dataset_example(const llm_dataset *dataset, int32_t part, int64_t index,
+                              int64_t block);
+/* Targets that are to be learned in a window. */
+int64_t dataset_learned(const llm_dataset *dataset, int32_t part, struct window window);
 void dataset_read(const llm_dataset *dataset, int32_t part, int64_t first, int64_t count,
                   int32_t *ids);
 

@@ -14,7 +14,7 @@ static const uint64_t shuffle_key = 0x73687566666C6531u; /* model's own use of t
 
 int64_t sampler_windows(const struct sampler *sampler)
 {
-    return (sampler->tokens - 1) / sampler->block;
+    return sampler->examples ? sampler->examples : (sampler->tokens - 1) / sampler->block;
 }
 
 static uint64_t scale_to(const uint32_t words[4], uint64_t limit)
@@ -53,17 +53,20 @@ int64_t sampler_permute(uint64_t seed, uint64_t which, int64_t count, int64_t i)
 int64_t sampler_start(const struct sampler *sampler, int64_t step, int64_t index)
 {
     int64_t windows = sampler_windows(sampler);
+    int64_t size = sampler->examples ? 1 : sampler->block;
     int64_t position;
     uint32_t words[4];
 
     if (sampler->order == LLM_ORDER_RANDOM) {
         philox(sampler->seed ^ window_key, (uint64_t)step, (uint64_t)index, words);
-        return (int64_t)scale_to(words, (uint64_t)(sampler->tokens - sampler->block));
+        return (int64_t)scale_to(words, sampler->examples
+                                            ? (uint64_t)sampler->examples
+                                            : (uint64_t)(sampler->tokens - sampler->block));
     }
     position = step * sampler->batch + index;
     if (sampler->order == LLM_ORDER_SEQUENTIAL)
-        return position % windows * sampler->block;
+        return position % windows * size;
     return sampler_permute(sampler->seed, (uint64_t)(position / windows), windows,
                            position % windows) *
-           sampler->block;
+           size;
 }

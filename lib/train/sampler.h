@@ -13,13 +13,14 @@ struct sampler {
     int64_t block;  /* tokens that are predicted; a window is one longer */
     int64_t batch;  /* windows per step */
     uint64_t seed;
-    int32_t order; /* LLM_ORDER_* */
+    int32_t order;    /* LLM_ORDER_* */
+    int64_t examples; /* of the part; > 0: windows are whole examples */
 };
 
-/* Non-overlapping windows that one epoch visits. */
+/* Non-overlapping windows, or examples, that one epoch visits. */
 int64_t sampler_windows(const struct sampler *sampler);
 
-/* First token of window `index` of `step`. */
+/* First token, or number of the example, of window `index` of `step`. */
 int64_t sampler_start(const struct sampler *sampler, int64_t step, int64_t index);
 
 /* Position of element i in a pseudo-random permutation of [0, count) chosen by (seed, which). */

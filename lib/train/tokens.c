@@ -14,6 +14,7 @@ void tokens_free(struct tokens *tokens)
     if (tokens->memory) {
         memory_release(tokens->memory, tokens->owned_ids);
         memory_release(tokens->memory, tokens->owned_ends);
+        memory_release(tokens->memory, tokens->learned);
     }
     memset(tokens, 0, sizeof *tokens);
 }

@@ -21,6 +21,7 @@ struct tokens {
     const int64_t *ends; /* [documents]: one past each document's last token, rising */
     int64_t documents;
     int64_t validation_start; /* first token of the validation files; -1: none */
+    uint8_t *learned;         /* [count] of examples: 1 where a token is a target; NULL: all are */
 };
 
 void tokens_free(struct tokens *tokens);

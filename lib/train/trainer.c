@@ -106,11 +106,12 @@ static llm_status resolve(llm_trainer *trainer)
         return status_set(LLM_E_INVALID,
                           "the dataset has token ids up to %d, the model's vocabulary is %lld",
                           dataset->vocab_size - 1, (long long)trainer->model->vocabulary);
-    if (tokens <= o->block)
+    if (!dataset->is_examples && tokens <= o->block)
         return status_set(LLM_E_INVALID,
                           "the training part has %lld tokens, a block of %d needs at least %d",
                           (long long)tokens, o->block, o->block + 1);
-    trainer->sampler = (struct sampler){tokens, o->block, per_step, o->seed, o->order};
+    trainer->sampler = (struct sampler){tokens,  o->block, per_step,
+                                        o->seed, o->order, dataset->examples[LLM_PART_TRAIN]};
     if (o->steps == 0) {
         double steps =
             ceil(o->epochs * (double)sampler_windows(&trainer->sampler) / (double)per_step);
@@ -271,7 +272,26 @@ static uint64_t pass_seed(const llm_trainer *trainer, int64_t step, int64_t pass
     return (uint64_t)words[0] << 32 | words[1];
 }
 
-/* One forward and backward pass; gradients are added to, with weight `share`. */
+/* The windows of a pass; returns how many targets in them are to be learned. */
+static int64_t choose_windows(llm_trainer *trainer, int64_t step, int64_t pass)
+{
+    const llm_trainer_options *o = &trainer->options;
+    const llm_dataset *dataset = trainer->dataset;
+    int64_t learned = 0;
+
+    for (int64_t i = 0; i < o->batch; i++) {
+        int64_t start = sampler_start(&trainer->sampler, step, pass * o->batch + i);
+
+        trainer->windows[i] = dataset->is_examples
+                                  ? dataset_example(dataset, LLM_PART_TRAIN, start, o->block)
+                                  : (struct window){start, o->block};
+        learned += dataset_learned(dataset, LLM_PART_TRAIN, trainer->windows[i]);
+    }
+    return learned;
+}
+
+/* One forward and backward pass over the chosen windows; gradients are added to, with weight
+ * `share`. */
 static llm_status run_pass(llm_trainer *trainer, int64_t step, int64_t pass, double share,
                            double *loss_out)
 {
@@ -280,9 +300,6 @@ static llm_status run_pass(llm_trainer *trainer, int64_t step, int64_t pass, dou
     llm_tensor *loss;
     llm_status status;
 
-    for (int64_t i = 0; i < o->batch; i++)
-        trainer->windows[i] =
-            (struct window){sampler_start(&trainer->sampler, step, pass * o->batch + i), o->block};
     train_batch_fill(&trainer->batch, trainer->dataset, LLM_PART_TRAIN, trainer->windows, o->batch,
                      o->separate_documents);
     cx_reset(cx);
@@ -309,18 +326,29 @@ static llm_status run_pass(llm_trainer *trainer, int64_t step, int64_t pass, dou
 llm_status trainer_gradients(llm_trainer *trainer, int64_t step)
 {
     int64_t passes = trainer->options.accumulation;
+    int64_t learned = 0;
     double sum = 0.0;
     llm_status status = LLM_OK;
 
     optimizer_drop_grad(trainer->optimizer);
+    for (int64_t pass = 0; pass < passes; pass++)
+        learned += choose_windows(trainer, step, pass);
+    if (learned == 0)
+        return status_set(LLM_E_NUMERIC,
+                          "step %lld: nothing in its %lld examples is to be learned; are they cut "
+                          "off by block %d?",
+                          (long long)step + 1, (long long)(passes * trainer->options.batch),
+                          trainer->options.block);
     for (int64_t pass = 0; pass < passes && !status; pass++) {
+        /* Every token of a step counts the same, whichever pass it is in. */
+        double share = (double)choose_windows(trainer, step, pass) / (double)learned;
         double loss = 0.0;
 
         if (atomic_load(&trainer->cancel))
             status = status_set(LLM_E_CANCELLED, "cancelled");
-        else
-            status = run_pass(trainer, step, pass, 1.0 / (double)passes, &loss);
-        sum += loss;
+        else if (share > 0.0)
+            status = run_pass(trainer, step, pass, share, &loss);
+        sum += loss * share;
     }
     cx_reset(&trainer->cx);
     if (!status && !isfinite(optimizer_measure(trainer->optimizer)))
@@ -332,7 +360,7 @@ llm_status trainer_gradients(llm_trainer *trainer, int64_t step)
         optimizer_drop_grad(trainer->optimizer);
         return status;
     }
-    trainer->loss = sum / (double)passes;
+    trainer->loss = sum;
     trainer->gradient_norm = trainer->optimizer->norm;
     return LLM_OK;
 }

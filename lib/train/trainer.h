@@ -18,11 +18,6 @@
 #include "train/sampler.h"
 #include "train/schedule.h"
 
-struct window {
-    int64_t first;  /* token of the part */
-    int64_t length; /* tokens predicted */
-};
-
 /* A packed batch and its targets, reused from pass to pass. */
 struct train_batch {
     struct batch batch;

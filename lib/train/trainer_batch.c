@@ -29,6 +29,21 @@ void train_batch_free(struct train_batch *batch, struct memory *memory)
     memset(batch, 0, sizeof *batch);
 }
 
+/* Targets of an example that are not to be learned. */
+static void leave_out(int32_t *targets, const llm_dataset *dataset, int32_t part,
+                      struct window window)
+{
+    const uint8_t *learned = dataset->tokens.learned;
+
+    if (!learned)
+        return;
+    learned += dataset->begin[part] + window.first + 1;
+    for (int64_t i = 0; i < window.length; i++) {
+        if (!learned[i])
+            targets[i] = -100;
+    }
+}
+
 void train_batch_fill(struct train_batch *batch, const llm_dataset *dataset, int32_t part,
                       const struct window *windows, int64_t count, bool separate_documents)
 {
@@ -41,8 +56,10 @@ void train_batch_fill(struct train_batch *batch, const llm_dataset *dataset, int
 
         dataset_read(dataset, part, windows[w].first, length, batch->ids + n);
         dataset_read(dataset, part, windows[w].first + 1, length, batch->targets + n);
+        leave_out(batch->targets + n, dataset, part, windows[w]);
         for (int64_t i = n; i < n + length; i++) {
-            bool is_new = separate_documents && i > n && batch->ids[i - 1] == dataset->end_id;
+            bool is_new = separate_documents && !dataset->is_examples && i > n &&
+                          batch->ids[i - 1] == dataset->end_id;
 
             if (i == n || is_new) {
                 batch->offsets[segments++] = (int32_t)i;

@@ -16,19 +16,21 @@ struct evaluation {
     int64_t block;
     int64_t whole; /* windows of full length in the part */
     int64_t count; /* windows that are evaluated */
+    const llm_dataset *dataset;
 };
 
 static struct evaluation plan(const llm_trainer *trainer, int32_t part, int64_t batches)
 {
-    struct evaluation e = {part, dataset_count(trainer->dataset, part), trainer->options.block, 0,
-                           0};
+    struct evaluation e = {
+        part, dataset_count(trainer->dataset, part), trainer->options.block, 0, 0, NULL};
     int64_t batch = trainer->options.batch;
 
-    e.whole = (e.tokens - 1) / e.block;
+    e.dataset = trainer->dataset;
+    e.whole = e.dataset->is_examples ? e.dataset->examples[part] : (e.tokens - 1) / e.block;
     e.count = e.whole;
     if (batches && batches < (e.whole + batch - 1) / batch)
         e.count = batches * batch;
-    else if ((e.tokens - 1) % e.block)
+    else if (!e.dataset->is_examples && (e.tokens - 1) % e.block)
         e.count++; /* everything: the rest as well */
     return e;
 }
@@ -40,6 +42,8 @@ static struct window window_at(const struct evaluation *e, int64_t i)
         e->count < e->whole ? (int64_t)((double)i * (double)e->whole / (double)e->count) : i;
     struct window window = {position * e->block, e->block};
 
+    if (e->dataset->is_examples)
+        return dataset_example(e->dataset, e->part, position, e->block);
     if (window.first + window.length > e->tokens - 1)
         window.length = e->tokens - 1 - window.first;
     return window;
@@ -51,11 +55,16 @@ static llm_status evaluate_batch(llm_trainer *trainer, const struct evaluation *
     struct cx *cx = &trainer->cx;
     int64_t count =
         e->count - first < trainer->options.batch ? e->count - first : trainer->options.batch;
+    int64_t learned = 0;
     llm_tensor *loss;
     llm_status status;
 
-    for (int64_t i = 0; i < count; i++)
+    for (int64_t i = 0; i < count; i++) {
         trainer->windows[i] = window_at(e, first + i);
+        learned += dataset_learned(e->dataset, e->part, trainer->windows[i]);
+    }
+    if (learned == 0)
+        return LLM_OK;
     train_batch_fill(&trainer->batch, trainer->dataset, e->part, trainer->windows, count,
                      trainer->options.separate_documents);
     cx_reset(cx);
@@ -65,8 +74,8 @@ static llm_status evaluate_batch(llm_trainer *trainer, const struct evaluation *
     status = cx_status(cx);
     if (status)
         return status;
-    *sum += (double)*tensor_f32(loss) * (double)trainer->batch.batch.tokens;
-    *tokens += trainer->batch.batch.tokens;
+    *sum += (double)*tensor_f32(loss) * (double)learned;
+    *tokens += learned;
     return LLM_OK;
 }
 
@@ -90,6 +99,8 @@ llm_status trainer_evaluate(double *loss_out, llm_trainer *trainer, int32_t part
     cx_reset(&trainer->cx);
     if (status == LLM_E_CANCELLED)
         atomic_store(&trainer->cancel, 0);
+    if (!status && tokens == 0)
+        status = status_set(LLM_E_INVALID, "nothing in the part is to be learned");
     if (!status)
         *loss_out = sum / (double)tokens;
     return status;
