@@ -77,6 +77,7 @@ const char *algorithm_type(const json_t *model);
 extern const struct tokenizer_algorithm algorithm_bpe;
 extern const struct tokenizer_algorithm algorithm_bpe_characters;
 extern const struct tokenizer_algorithm algorithm_unigram;
+extern const struct tokenizer_algorithm algorithm_sentencepiece;
 extern const struct tokenizer_algorithm algorithm_characters;
 extern const struct tokenizer_algorithm algorithm_word_level;
 extern const struct tokenizer_algorithm algorithm_word_piece;

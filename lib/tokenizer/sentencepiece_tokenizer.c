@@ -337,31 +337,6 @@ const struct tokenizer_algorithm algorithm_sentencepiece = {
 
 /* ---- making it ---- */
 
-static llm_status check_id(const struct vocabulary_arrays *arrays, const char *name, int32_t id)
-{
-    if (id < -1 || (id >= 0 && (size_t)id >= arrays->count))
-        return status_set(LLM_E_RANGE, "the %s token %d is not in the vocabulary of %zu", name,
-                          (int)id, arrays->count);
-    return LLM_OK;
-}
-
-static llm_status check_ids(const struct vocabulary_arrays *arrays)
-{
-    llm_status status = check_id(arrays, "begin", arrays->bos);
-
-    if (!status)
-        status = check_id(arrays, "end", arrays->eos);
-    if (!status)
-        status = check_id(arrays, "unknown", arrays->unk);
-    if (!status)
-        status = check_id(arrays, "padding", arrays->pad);
-    if (!status && arrays->add_bos == 1 && arrays->bos < 0)
-        status = status_set(LLM_E_FORMAT, "a begin token is to be added and there is none");
-    if (!status && arrays->add_eos == 1 && arrays->eos < 0)
-        status = status_set(LLM_E_FORMAT, "an end token is to be added and there is none");
-    return status;
-}
-
 /* The decoder is used as it stands there; normalizer and pre-tokenizer are only for saving. */
 static llm_status keep_stages(llm_tokenizer *tokenizer, json_t *root)
 {
@@ -410,10 +385,8 @@ static llm_status read_frame(llm_tokenizer *tokenizer, struct sentencepiece *mod
 llm_status sentencepiece_make(llm_tokenizer *tokenizer, const struct vocabulary_arrays *arrays)
 {
     struct sentencepiece *model = NULL;
-    llm_status status = check_ids(arrays);
+    llm_status status = sentencepiece_build(&model, tokenizer, arrays);
 
-    if (!status)
-        status = sentencepiece_build(&model, tokenizer, arrays);
     if (status)
         return status;
     tokenizer->model = model;
