@@ -77,7 +77,8 @@ static void write_added(const struct vocabulary_arrays *arrays, const struct voc
         const struct vocabulary_text *token = &arrays->tokens[i];
 
         if ((!is_special(type) && type != PIECE_USER_DEFINED) || token->size == 0 ||
-            (vocab && vocab_find_spelled(vocab, token->data, token->size) != (int32_t)i))
+            (vocab && !(vocab->flags[i] & VOCAB_LITERAL) &&
+             vocab_find_spelled(vocab, token->data, token->size) != (int32_t)i))
             continue;
         text_printf(out, "%s{\"id\":%zu,\"content\":", separator, i);
         text_append_json(out, token->data, token->size);
@@ -200,6 +201,11 @@ static llm_status make_bpe(llm_tokenizer *tokenizer, const struct vocabulary_arr
 
 /* ---- bert: WordPiece ---- */
 
+static bool in_brackets(const char *text, size_t size)
+{
+    return size > 1 && text[0] == '[' && text[size - 1] == ']';
+}
+
 /* A token that starts a word has U+2581 in front there, and one that goes on "##" here; what is
  * special, or in brackets, is the same. */
 static llm_status respell(struct text *out, const struct vocabulary_arrays *arrays, size_t id)
@@ -211,7 +217,7 @@ static llm_status respell(struct text *out, const struct vocabulary_arrays *arra
     if (token->size >= 3 && memcmp(token->data, space_symbol, 3) == 0) {
         text_append(&spelled, token->data + 3, token->size - 3);
     } else {
-        if (!is_special(type_of(arrays, id)) && (token->size == 0 || token->data[0] != '['))
+        if (!is_special(type_of(arrays, id)) && !in_brackets(token->data, token->size))
             text_append_z(&spelled, "##");
         text_append(&spelled, token->data, token->size);
     }

@@ -345,7 +345,8 @@ static llm_status export_word_piece(struct columns *columns)
     for (size_t i = 0; i < vocab->size && !status; i++) {
         const char *bytes = vocab_bytes(vocab, (int32_t)i);
         size_t size = vocab->entries[i].size;
-        bool special = (vocab->flags[i] & VOCAB_SPECIAL) || (size > 0 && bytes[0] == '[');
+        bool special = (vocab->flags[i] & VOCAB_SPECIAL) ||
+                       (size > 1 && bytes[0] == '[' && bytes[size - 1] == ']');
 
         columns->types[i] = type_of(tokenizer, i);
         if (!vocab->flags[i])
