@@ -26,9 +26,10 @@ static int32_t print_piece(void *user, const llm_token *token)
 static const char *reason_name(int32_t reason)
 {
     static const char *const names[] = {"nothing",     "the token limit",        "the model",
-                                        "a stop text", "the end of the context", "you"};
+                                        "a stop text", "the end of the context", "you",
+                                        "the grammar"};
 
-    return reason >= 0 && reason <= LLM_STOP_CANCELLED ? names[reason] : "something new";
+    return reason >= 0 && reason <= LLM_STOP_GRAMMAR ? names[reason] : "something new";
 }
 
 struct settings {
@@ -36,7 +37,19 @@ struct settings {
     int64_t threads, seed, top_k, repetition_window;
     struct arg_list stops;
     int32_t quiet, special;
+    const char *grammar, *schema, *regex; /* two files and an expression */
+    const char *draft, *order, *load_session, *save_session;
+    int64_t draft_tokens, lookup, mirostat, beams;
+    double length_penalty;
     llm_generate_options options;
+};
+
+/* What one run holds; closed in one place. */
+struct run {
+    llm_model *model, *draft_model;
+    llm_tokenizer *tokenizer;
+    llm_session *session, *draft;
+    llm_grammar *grammar;
 };
 
 static void print_speed(const struct settings *settings, const llm_session *session, double prefill,
@@ -54,54 +67,166 @@ static void print_speed(const struct settings *settings, const llm_session *sess
             reason_name(llm_session_stop_reason(session)));
 }
 
+static llm_status read_grammar(struct run *run, const struct settings *settings)
+{
+    const char *path = settings->grammar ? settings->grammar : settings->schema;
+    char *text;
+    size_t size;
+    llm_status status;
+
+    if (settings->regex)
+        return llm_grammar_from_regex(&run->grammar, run->tokenizer, settings->regex,
+                                      strlen(settings->regex));
+    if (!path)
+        return LLM_OK;
+    text = tool_read_file(path, &size);
+    if (!text)
+        return LLM_E_IO;
+    status = settings->grammar
+                 ? llm_grammar_from_gbnf(&run->grammar, run->tokenizer, text, size)
+                 : llm_grammar_from_json_schema(&run->grammar, run->tokenizer, text, size);
+    free(text);
+    return status;
+}
+
+static llm_status open_run(struct run *run, llm_context *context, const struct settings *settings)
+{
+    const char *tokenizer = settings->tokenizer ? settings->tokenizer : settings->model;
+    llm_status status = llm_model_load(&run->model, context, settings->model, NULL);
+
+    if (!status)
+        status = llm_tokenizer_load(&run->tokenizer, context, tokenizer);
+    if (!status)
+        status = llm_session_new(&run->session, run->model, run->tokenizer, NULL);
+    if (!status && settings->draft)
+        status = llm_model_load(&run->draft_model, context, settings->draft, NULL);
+    if (!status && settings->draft)
+        status = llm_session_new(&run->draft, run->draft_model, NULL, NULL);
+    if (!status)
+        status = read_grammar(run, settings);
+    if (!status && settings->load_session)
+        status = llm_session_restore(run->session, settings->load_session);
+    return status;
+}
+
+static void close_run(struct run *run)
+{
+    llm_session_free(run->session);
+    llm_session_free(run->draft);
+    llm_grammar_free(run->grammar);
+    llm_tokenizer_free(run->tokenizer);
+    llm_model_free(run->draft_model);
+    llm_model_free(run->model);
+}
+
+/* Beams are known when all of them are finished: the text comes at once. */
+static llm_status search(const struct run *run, const struct settings *settings)
+{
+    llm_beam_options options;
+    llm_status status = llm_beam_options_init(&options, sizeof options);
+
+    options.beams = (int32_t)settings->beams;
+    options.length_penalty = settings->length_penalty;
+    if (settings->options.max_tokens)
+        options.max_tokens = settings->options.max_tokens;
+    if (!status)
+        status = llm_session_beam_search(run->session, &options);
+    if (!status)
+        fputs(llm_session_text(run->session, NULL), stdout);
+    return status;
+}
+
+static llm_status speak(struct run *run, struct settings *settings, const char *prompt,
+                        size_t prompt_size)
+{
+    int64_t known = llm_session_length(run->session);
+    llm_encode_options encode;
+    llm_status status = llm_encode_options_init(&encode, sizeof encode);
+    double start = tool_seconds();
+    double middle;
+    int64_t prompt_tokens;
+
+    encode.parse_special = settings->special;
+    encode.add_special = known == 0;
+    if (!status)
+        status = llm_session_append_text(run->session, prompt, prompt_size, &encode);
+    middle = tool_seconds();
+    if (status)
+        return status;
+    prompt_tokens = llm_session_length(run->session) - known;
+    if (!settings->quiet)
+        fwrite(prompt, 1, prompt_size, stdout);
+    settings->options.grammar = run->grammar;
+    settings->options.draft = run->draft;
+    status = settings->beams > 1 ? search(run, settings)
+                                 : llm_session_generate(run->session, &settings->options);
+    if (settings->quiet)
+        printf("\n");
+    print_speed(settings, run->session, middle - start, tool_seconds() - middle, prompt_tokens);
+    return status;
+}
+
 static int generate(llm_context *context, struct settings *settings, const char *prompt,
                     size_t prompt_size)
 {
-    llm_model *model = NULL;
-    llm_tokenizer *tokenizer = NULL;
-    llm_session *session = NULL;
-    llm_encode_options encode;
-    double start, middle, end;
-    llm_status status = llm_encode_options_init(&encode, sizeof encode);
+    struct run run = {NULL, NULL, NULL, NULL, NULL, NULL};
+    llm_status status = open_run(&run, context, settings);
 
-    if (!status)
-        status = llm_model_load(&model, context, settings->model, NULL);
-    if (!status)
-        status = llm_tokenizer_load(&tokenizer, context,
-                                    settings->tokenizer ? settings->tokenizer : settings->model);
-    if (!status)
-        status = llm_session_new(&session, model, tokenizer, NULL);
-    running = session;
+    running = run.session;
     tool_catch_interrupt(stop);
-    encode.parse_special = settings->special;
-    start = tool_seconds();
     if (!status)
-        status = llm_session_append_text(session, prompt, prompt_size, &encode);
-    middle = tool_seconds();
-    if (!status) {
-        int64_t prompt_tokens = llm_session_length(session);
-
-        if (!settings->quiet)
-            fwrite(prompt, 1, prompt_size, stdout);
-        status = llm_session_generate(session, &settings->options);
-        end = tool_seconds();
-        if (settings->quiet)
-            printf("\n");
-        print_speed(settings, session, middle - start, end - middle, prompt_tokens);
-    }
+        status = speak(&run, settings, prompt, prompt_size);
     if (status == LLM_E_CANCELLED && tool_interrupted)
         status = LLM_OK;
+    if (!status && settings->save_session)
+        status = llm_session_save(run.session, settings->save_session);
     if (status)
         tool_fail("generate");
-    llm_session_free(session);
-    llm_tokenizer_free(tokenizer);
-    llm_model_free(model);
+    running = NULL;
+    close_run(&run);
     return status != LLM_OK;
+}
+
+/* What belongs together, and what excludes one another. */
+static int check(struct settings *s)
+{
+    int grammars = (s->grammar != NULL) + (s->schema != NULL) + (s->regex != NULL);
+    const char *problem = NULL;
+
+    if (!s->model)
+        problem = "--model is missing";
+    else if (grammars > 1)
+        problem = "only one of --grammar, --json-schema and --regex";
+    else if (grammars && s->beams > 1)
+        problem = "--beams knows no grammar";
+    else if (s->order && strcmp(s->order, "llama.cpp") != 0)
+        problem = "--sampler-order is \"llama.cpp\" or absent";
+    if (problem)
+        fprintf(stderr, "llm generate: %s\n", problem);
+    return problem != NULL;
+}
+
+static void take_over(struct settings *s)
+{
+    llm_generate_options *o = &s->options;
+
+    o->top_k = (int32_t)s->top_k;
+    o->repetition_window = s->repetition_window;
+    o->stop_strings = s->stops.count ? s->stops.items : NULL;
+    o->stop_string_count = s->stops.count;
+    o->seed = (uint64_t)s->seed;
+    o->draft_tokens = (int32_t)s->draft_tokens;
+    o->lookup_tokens = (int32_t)s->lookup;
+    o->mirostat = (int32_t)s->mirostat;
+    if (s->order)
+        o->stages = llm_sampler_stages(LLM_ORDER_LLAMA_CPP, &o->stage_count);
+    o->on_token = print_piece;
 }
 
 int command_generate(int argc, char **argv)
 {
-    struct settings s = {.prompt = "", .seed = 42};
+    struct settings s = {
+        .prompt = "", .seed = 42, .draft_tokens = 4, .beams = 1, .length_penalty = 1.0};
     llm_generate_options *o = &s.options;
     static const struct arg_usage usage = {
         "generate", "", "Continues a prompt with a model from a directory. Ctrl-C stops.", 0, 0};
@@ -124,9 +249,36 @@ int command_generate(int argc, char **argv)
         {"--frequency-penalty", ARG_NUMBER, &o->frequency_penalty, "F", "per occurrence", -100,
          100},
         {"--presence-penalty", ARG_NUMBER, &o->presence_penalty, "F", "once", -100, 100},
+        {"--top-n-sigma", ARG_NUMBER, &o->top_n_sigma, "N", "within N deviations of the best", 0,
+         1e4},
+        {"--xtc-probability", ARG_NUMBER, &o->xtc_probability, "P", "how often XTC acts", 0, 1},
+        {"--xtc-threshold", ARG_NUMBER, &o->xtc_threshold, "P", "what XTC takes for a top choice",
+         0, 1},
+        {"--dynamic-temperature", ARG_NUMBER, &o->dynamic_temperature, "R", "T - R .. T + R", 0,
+         1e4},
+        {"--mirostat", ARG_INT, &s.mirostat, "V", "version 1 or 2; 0: off", 0, 2},
+        {"--mirostat-tau", ARG_NUMBER, &o->mirostat_tau, "T", "surprise in bits", 0, 1e4},
+        {"--mirostat-eta", ARG_NUMBER, &o->mirostat_eta, "E", "how fast it is reached", 0, 1},
+        {"--dry-multiplier", ARG_NUMBER, &o->dry_multiplier, "M", "against repetitions; 0: off", 0,
+         1e4},
+        {"--dry-base", ARG_NUMBER, &o->dry_base, "B", "growth with their length", 1, 1e4},
+        {"--dry-allowed-length", ARG_INT, &o->dry_allowed_length, "N", "what is free", 1, 1e6},
+        {"--sampler-order", ARG_TEXT, &s.order, "NAME", "llama.cpp: temperature last", 0, 0},
+        {"--beams", ARG_INT, &s.beams, "N", "beam search with N beams", 1, 256},
+        {"--length-penalty", ARG_NUMBER, &s.length_penalty, "P", "of beam search", -100, 100},
+        {"", ARG_FLAG, NULL, NULL, "What the text must follow", 0, 0},
+        {"--grammar", ARG_TEXT, &s.grammar, "FILE", "a grammar in GBNF", 0, 0},
+        {"--json-schema", ARG_TEXT, &s.schema, "FILE", "a JSON schema", 0, 0},
+        {"--regex", ARG_TEXT, &s.regex, "TEXT", "a regular expression", 0, 0},
+        {"", ARG_FLAG, NULL, NULL, "Where it ends", 0, 0},
         {"--stop", ARG_LIST, &s.stops, "TEXT", "end before this text (repeatable)", 0, 0},
         {"--seed", ARG_INT, &s.seed, "N", "same seed, same text", 0, 9e15},
         {"", ARG_FLAG, NULL, NULL, "Running", 0, 0},
+        {"--draft", ARG_TEXT, &s.draft, "DIR", "a small model that guesses tokens", 0, 0},
+        {"--draft-tokens", ARG_INT, &s.draft_tokens, "N", "guesses at once", 1, 64},
+        {"--lookup", ARG_INT, &s.lookup, "N", "guess N tokens from the text; 0: off", 0, 64},
+        {"--load-session", ARG_TEXT, &s.load_session, "FILE", "go on from a saved session", 0, 0},
+        {"--save-session", ARG_TEXT, &s.save_session, "FILE", "save the session in the end", 0, 0},
         {"--threads", ARG_INT, &s.threads, "N", "0: all cores", 0, 1024},
         {"--quiet", ARG_FLAG, &s.quiet, NULL, "print the new text only", 0, 0},
         {NULL, ARG_FLAG, NULL, NULL, NULL, 0, 0}};
@@ -145,22 +297,15 @@ int command_generate(int argc, char **argv)
     free(positional);
     if (result)
         return result > 0 ? 0 : 2;
-    if (!s.model) {
-        fprintf(stderr, "llm generate: --model is missing\n");
+    if (check(&s))
         return 2;
-    }
     size = strlen(s.prompt);
     if (s.prompt_file) {
         file = tool_read_file(s.prompt_file, &size);
         if (!file)
             return 1;
     }
-    o->top_k = (int32_t)s.top_k;
-    o->repetition_window = s.repetition_window;
-    o->stop_strings = s.stops.count ? s.stops.items : NULL;
-    o->stop_string_count = s.stops.count;
-    o->seed = (uint64_t)s.seed;
-    o->on_token = print_piece;
+    take_over(&s);
     if (tool_context(&context, s.threads, s.seed) != LLM_OK)
         result = tool_fail("generate");
     else
