@@ -19,6 +19,14 @@ static bool has_f16c(void)
     return __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);
 }
 
+/* Nor "avxvnni". */
+static bool has_avx_vnni(void)
+{
+    unsigned int a, b, c, d;
+
+    return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & 1u << 4);
+}
+
 static uint32_t detect(void)
 {
     uint32_t features = 0;
@@ -26,6 +34,8 @@ static uint32_t detect(void)
     __builtin_cpu_init();
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c())
         features |= CPU_AVX2;
+    if ((features & CPU_AVX2) && has_avx_vnni())
+        features |= CPU_AVX_VNNI;
     if ((features & CPU_AVX2) && __builtin_cpu_supports("avx512f") &&
         __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
         __builtin_cpu_supports("avx512vl")) {

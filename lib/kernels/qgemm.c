@@ -257,6 +257,15 @@ void qgemm_run(const struct qgemm_kernels *kernels, const struct qgemm *product)
 
 void qgemm_fill(struct qgemm_kernels *kernels, uint32_t cpu)
 {
-    (void)cpu;
     qgemm_fill_portable(kernels);
+#if defined(__x86_64__)
+    if (cpu & CPU_AVX2)
+        qgemm_fill_avx2(kernels);
+    if (cpu & CPU_AVX_VNNI)
+        qgemm_fill_avxvnni(kernels);
+    if (cpu & CPU_AVX512_VNNI)
+        qgemm_fill_avx512vnni(kernels);
+#else
+    (void)cpu;
+#endif
 }
