@@ -107,9 +107,14 @@ size_t normalizer_growth(const struct normalizer *normalizer)
     return growth;
 }
 
+/* A file of many stages that put in much could make any text fill any memory. */
+enum { MOST_GROWTH = 1024, FREE_GROWTH = 1 << 16 };
+
 llm_status normalizer_run(const struct normalizer *normalizer, struct normalizer_work *work,
                           struct mapped_text *text, struct mapped_text *spare)
 {
+    size_t size = text->size;
+
     for (size_t i = 0; i < normalizer->count && text->size > 0; i++) {
         const struct normalizer_stage *stage = &normalizer->stages[i];
         struct mapped_text swap;
@@ -121,6 +126,9 @@ llm_status normalizer_run(const struct normalizer *normalizer, struct normalizer
         status = stage->type->apply(stage->data, work, text, spare);
         if (status || spare->failed)
             return status ? status : LLM_E_NOMEM;
+        if (spare->size > FREE_GROWTH && spare->size / MOST_GROWTH > size)
+            return status_set(LLM_E_RANGE, "normalized text is more than %d times the text",
+                              MOST_GROWTH);
         swap = *text;
         *text = *spare;
         *spare = swap;

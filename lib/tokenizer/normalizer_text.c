@@ -10,6 +10,16 @@
 
 #include <string.h>
 
+enum { MOST_CONTENT = 4096 };
+
+static llm_status check_content(size_t size)
+{
+    if (size > MOST_CONTENT)
+        return status_set(LLM_E_RANGE, "a text of %zu bytes is put in, more than %d", size,
+                          MOST_CONTENT);
+    return LLM_OK;
+}
+
 static bool is_ascii(const char *text, size_t size)
 {
     unsigned char bits = 0;
@@ -209,6 +219,8 @@ static llm_status read_replace(void **data, struct memory *memory, const json_t 
         return LLM_E_NOMEM;
     status = stage_read_text(stage, "content", &content, &replace->size);
     if (!status)
+        status = check_content(replace->size);
+    if (!status)
         status = pattern_read(&replace->pattern, memory, json_object_get(stage, "pattern"));
     if (status)
         return status;
@@ -285,6 +297,8 @@ static llm_status read_prepend(void **data, struct memory *memory, const json_t 
     if (!prepend)
         return LLM_E_NOMEM;
     status = stage_read_text(stage, "prepend", &text, &prepend->size);
+    if (!status)
+        status = check_content(prepend->size);
     if (status)
         return status;
     prepend->text = memory_copy_text(memory, text, prepend->size);

@@ -3,6 +3,7 @@
 """Fixtures for every component of tokenizer.json, from Hugging Face tokenizers; and the same live.
 
 Usage: python3 make_pipeline.py              writes tokenizers/pipeline.txt (packages: tokenizers)
+       python3 make_pipeline.py corpus       writes seeds of the fuzz target, tests/fuzz/corpus
        LIBLLM=path/libllm.so python3 make_pipeline.py COUNT [NAME]
                                              compares on COUNT texts per tokenizer whose name has NAME
 
@@ -176,10 +177,35 @@ def compare(count, only):
     return 1 if bad else 0
 
 
+def write_corpus(folder):
+    """A seed for each stage, with a small model."""
+    seen = set()
+    for name, tokenizer in all_tokenizers():
+        whole = json.loads(tokenizer.to_str())
+        for field in ("normalizer", "pre_tokenizer", "decoder", "post_processor"):
+            stage = json.dumps(whole[field], ensure_ascii=False, separators=(",", ":"))
+            kind = (whole[field] or {}).get("type")
+            if not kind or len(stage) > 420 or sum(k == (field, kind) for k, _ in seen) > 2 or \
+               ((field, kind), stage) in seen:
+                continue
+            number = sum(k == (field, kind) for k, _ in seen)
+            seen.add(((field, kind), stage))
+            model = {"type": "WordPiece", "unk_token": "[UNK]", "vocab": {
+                t: i for i, t in enumerate(["[UNK]", "[CLS]", "[SEP]", "a", "b", "##a", "##b", "ab"])}}
+            seed = {field: whole[field], "model": model,
+                    "added_tokens": [{"id": 7, "content": "ab", "normalized": True, "lstrip": True}]}
+            with open(os.path.join(folder, "%s_%s_%d" % (field, kind.lower(), number)), "w") as out:
+                json.dump(seed, out, ensure_ascii=False, separators=(",", ":"))
+
+
 def main():
+    here = os.path.dirname(os.path.abspath(__file__))
+    if sys.argv[1:] == ["corpus"]:
+        write_corpus(os.path.join(here, "..", "fuzz", "corpus", "tokenizer_json"))
+        return 0
     if len(sys.argv) > 1:
         return compare(int(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else "")
-    write(os.path.join(os.path.dirname(os.path.abspath(__file__)), "tokenizers", "pipeline.txt"))
+    write(os.path.join(here, "tokenizers", "pipeline.txt"))
     return 0
 
 
