@@ -14,6 +14,7 @@ static const struct command {
 } commands[] = {
     {"train", command_train, "train a model on text files"},
     {"generate", command_generate, "continue a prompt"},
+    {"chat", command_chat, "talk with a model"},
     {"tokenize", command_tokenize, "show the tokens of a text, or the text of tokens"},
     {"train-tokenizer", command_train_tokenizer, "learn a vocabulary from text files"},
     {"convert", command_convert, "a model between directories and GGUF files"},

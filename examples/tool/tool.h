@@ -13,6 +13,7 @@
 /* Commands: arguments after the command's name; the result is the exit status. */
 int command_train(int argc, char **argv);
 int command_generate(int argc, char **argv);
+int command_chat(int argc, char **argv);
 int command_tokenize(int argc, char **argv);
 int command_train_tokenizer(int argc, char **argv);
 int command_embed(int argc, char **argv);
