@@ -17,7 +17,8 @@ import os
 import pathlib
 
 __all__ = ["Batch", "ChatTemplate", "Context", "Dataset", "Error", "Grammar", "Model", "Session",
-           "Task", "Tensor", "Tokenizer", "Trainer", "convert", "generate", "train", "version"]
+           "Task", "Tensor", "Tokenizer", "Trainer", "chat", "convert", "generate", "parse_answer",
+           "train", "version"]
 
 
 def _find():
@@ -316,6 +317,63 @@ class ChatTemplate(_Handle):
             _lib.llm_chat_prompt_free(prompt)
 
 
+class ChatEvent(c.Structure):
+    _fields_ = [("text", _p), ("text_size", _size), ("name", c.c_char_p), ("id", c.c_char_p),
+                ("kind", _i32), ("index", _i32)]
+
+
+class ChatCall(c.Structure):
+    _fields_ = [("name", c.c_char_p), ("id", c.c_char_p), ("arguments", c.c_char_p)]
+
+
+def parse_answer(text, template=None, format=0, context=None):
+    """A model's answer as a message: content, reasoning_content and tool_calls where there are."""
+    parser, data, size, call = _p(), text.encode(), _size(), ChatCall()
+    if template is not None:
+        format = _lib.llm_chat_template_format(template)
+    _check(_lib.llm_chat_parser_new(c.byref(parser), context or Context.default(), format, None))
+    try:
+        _check(_lib.llm_chat_parser_push(parser, data, len(data), None, None))
+        _check(_lib.llm_chat_parser_finish(parser, None, None))
+        message, calls = {"role": "assistant"}, []
+        for key, get in (("content", _lib.llm_chat_parser_content),
+                         ("reasoning_content", _lib.llm_chat_parser_reasoning)):
+            value = c.string_at(get(parser, c.byref(size)), size.value).decode("utf-8", "replace")
+            if value or key == "content":
+                message[key] = value
+        for i in range(_lib.llm_chat_parser_call_count(parser)):
+            _check(_lib.llm_chat_parser_call(c.byref(call), parser, i))
+            calls.append({"id": call.id.decode(), "type": "function", "function": {
+                "name": call.name.decode(), "arguments": call.arguments.decode()}})
+        return {**message, "tool_calls": calls} if calls else message
+    finally:
+        _lib.llm_chat_parser_free(parser)
+
+
+def chat(model, tokenizer, template, messages, on_token=None, tools=None, variables=None,
+         **options):
+    """The model's next message; append it to `messages` to go on. `options` are generate()'s."""
+    prompt = template.render(messages, tokenizer=tokenizer, tools=tools, **(variables or {}))
+    session = Session(model, tokenizer)
+    session.append(template.encode(tokenizer, messages, tools=tools, **(variables or {})))
+    text = session.generate(on_token, keep_special=True, **options)
+    end = tokenizer.decode(session.ids[-1:])
+    if session.ids and _lib.llm_tokenizer_is_special(tokenizer, session.ids[-1]):
+        text = text[:-len(end)] if end and text.endswith(end) else text
+    begins = "<think>" if prompt.rstrip().endswith("<think>") else ""
+    return parse_answer(begins + text, template)
+
+
+_declare("llm_tokenizer_is_special", _i32, _p, _i32)
+_declare("llm_chat_template_format", _i32, _p)
+_declare("llm_chat_parser_new", _i32, _pp, _p, _i32, _p)
+_declare("llm_chat_parser_push", _i32, _p, c.c_char_p, _size, _p, _p)
+_declare("llm_chat_parser_finish", _i32, _p, _p, _p)
+_declare("llm_chat_parser_content", _p, _p, c.POINTER(_size))
+_declare("llm_chat_parser_reasoning", _p, _p, c.POINTER(_size))
+_declare("llm_chat_parser_call_count", _size, _p)
+_declare("llm_chat_parser_call", _i32, c.POINTER(ChatCall), _p, _size)
+_declare("llm_chat_parser_free", None, _p)
 _declare("llm_chat_template_new", _i32, _pp, _p, c.c_char_p, _size)
 _declare("llm_chat_template_load", _i32, _pp, _p, c.c_char_p, c.c_char_p)
 _declare("llm_chat_template_text", c.c_char_p, _p, c.POINTER(_size))

@@ -238,7 +238,7 @@ static struct jinja_value use_up(struct jinja_run *run, struct jinja_list *gener
     struct jinja_value list = jinja_list_new(run, JINJA_SEQ_LIST, 0);
 
     if (!run->status) {
-        list.as.list->items = generator->items + generator->start;
+        list.as.list->items = generator->items ? generator->items + generator->start : NULL;
         list.as.list->count = generator->count - generator->start;
         list.as.list->capacity = list.as.list->count;
         generator->start = generator->count;

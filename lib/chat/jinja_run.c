@@ -481,7 +481,8 @@ llm_status jinja_execute(struct jinja_run *run, const struct jinja_program *prog
 
     *result = (struct jinja_result){0};
     jinja_builder_init(&result->output, run);
-    if (set_globals(&m, variables)) {
+    if (set_globals(&m, variables) &&
+        jinja_grow(run, (void **)&m.stack, &m.capacity, 64, sizeof *m.stack)) {
         while (!run->status && step(&m)) {
         }
     }

@@ -26,7 +26,9 @@ def main(root, library, compiler):
     ffi = cffi.FFI()
     ffi.cdef(run.stdout[run.stdout.index("typedef int32_t llm_status;"):])
     names = {"BatchOptions": "llm_batch_options", "BeamOptions": "llm_beam_options",
-             "ChatOptions": "llm_chat_options", "ContextOptions": "llm_context_options", "EncodeOptions": "llm_encode_options",
+             "ChatOptions": "llm_chat_options", "ChatEvent": "llm_chat_event",
+             "ChatCall": "llm_chat_call", "ContextOptions": "llm_context_options",
+             "EncodeOptions": "llm_encode_options",
              "TrainTokenizerOptions": "llm_tokenizer_train_options",
              "DecodeOptions": "llm_decode_options", "TokenChoice": "llm_token_choice",
              "Token": "llm_token", "GenerateOptions": "llm_generate_options",

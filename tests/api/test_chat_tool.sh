@@ -13,7 +13,7 @@ llm=$bin/llm
 fail() { echo "FAIL: $*" >&2; exit 1; }
 
 cat "$root"/README.md "$root"/doc/*.md > text.txt
-"$llm" train-tokenizer text.txt --vocab-size 400 --out tokenizer >/dev/null 2>&1
+"$llm" train-tokenizer text.txt --vocab-size 400 --special '<unused>' --out tokenizer >/dev/null 2>&1
 "$llm" train text.txt --tokenizer tokenizer --layers 2 --heads 2 --width 64 --context 4096 --batch 1 \
     --steps 2 --eval-interval 0 --out model >log.txt 2>&1 || { cat log.txt; fail "train"; }
 
