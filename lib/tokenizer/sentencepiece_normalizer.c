@@ -74,14 +74,14 @@ static uint32_t origin_of(const struct mapped_text *in, size_t at)
     return at < in->size ? in->origins[at].begin : in->origins[in->size - 1].end;
 }
 
-static void put_space(const struct writer *writer, size_t at)
+static void put_space(const struct writer *writer, uint32_t origin)
 {
     if (!mapped_reserve(writer->out, 3))
         return;
     if (writer->rules->escape_whitespaces)
-        put(writer, space_symbol, 3, origin_of(writer->in, at));
+        put(writer, space_symbol, 3, origin);
     else
-        put(writer, " ", 1, origin_of(writer->in, at));
+        put(writer, " ", 1, origin);
 }
 
 static void put_step(const struct writer *writer, const char *text, size_t size, size_t at)
@@ -182,17 +182,15 @@ void sentencepiece_normalize(const struct sentencepiece_rules *rules, const stru
         return;
     if (prefix && !rules->whitespace_as_suffix &&
         !(rules->prefix_first_only && begins_with_space(in, at)))
-        put_space(&writer, at);
-    at = put_text(&writer, at);
-    end = origin_of(in, at);
+        put_space(&writer, origin_of(in, at));
+    end = origin_of(in, put_text(&writer, at));
     while (rules->remove_extra_whitespaces && ends_with_space(&writer)) {
         out->size -= rules->escape_whitespaces ? 3 : 1;
         if (out->track)
             end = out->origins[out->size].begin;
-        at = in->size;
     }
     if (prefix && rules->whitespace_as_suffix)
-        put_space(&writer, at);
+        put_space(&writer, end);
     if (!out->failed)
         set_ends(out, end);
 }
