@@ -62,10 +62,13 @@ static llm_tensor *block(struct cx *cx, void *arg, llm_tensor *x /* [N, D] */)
 llm_tensor *decoder_hidden(struct cx *cx, const llm_model *model, const struct batch *batch)
 {
     const struct decoder *decoder = model->layout;
-    llm_tensor *x = op_embedding(cx, decoder->tokens, batch->ids, batch->tokens); /* [N, D] */
+    llm_tensor *tokens = op_embedding(cx, decoder->tokens, batch->ids, batch->tokens); /* [N, D] */
+    llm_tensor *x = tokens;
 
-    if (decoder->embedding_scale != 1.0f)
-        x = op_affine(cx, x, decoder->embedding_scale, 0.0f);
+    if (decoder->embedding_scale != 1.0f) {
+        x = op_affine(cx, tokens, decoder->embedding_scale, 0.0f);
+        cx_release(cx, tokens);
+    }
     x = op_dropout(cx, x, decoder->embedding_dropout);
     x = stack_forward(cx, block, decoder, model->layers, batch, x);
     return rms_norm_forward(cx, &decoder->final_norm, x);

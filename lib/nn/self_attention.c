@@ -65,6 +65,8 @@ static llm_tensor *place(struct cx *cx, const struct self_attention *self,
                          const struct rms_norm *norm, const struct batch *batch,
                          llm_tensor *x /* [N, heads * d] */)
 {
+    llm_tensor *turned;
+
     if (norm->weight && x) {
         int64_t rows[2] = {x->shape[0], x->shape[1]};
         int64_t width = self->attention.head_dim;
@@ -73,7 +75,11 @@ static llm_tensor *place(struct cx *cx, const struct self_attention *self,
         x = rms_norm_forward(cx, norm, op_reshape(cx, x, 2, heads));
         x = op_reshape(cx, x, 2, rows);
     }
-    return self->rotary ? rotary_forward(cx, self->rotary, batch, x) : x;
+    if (!self->rotary)
+        return x;
+    turned = rotary_forward(cx, self->rotary, batch, x);
+    cx_release(cx, x); /* turning back needs the angles alone */
+    return turned;
 }
 
 llm_tensor *self_attention_forward(struct cx *cx, const struct self_attention *self,
