@@ -2,7 +2,8 @@
  *
  * Generation with random weights; one JSON line per case:
  *
- *     bench_generate [threads] [model ...]        models: 124m, nano, char, tiny; default all
+ *     bench_generate [threads] [model ...]        models: 124m, nano, char, tiny,
+ *                                                 llama, mixtral; default all
  *     bench_generate save DIRECTORY MODEL         the model as a directory that transformers reads
  *     bench_generate - MODEL                      cases from standard input, one run each (see
  *                                                 bench/peers/generate.py): threads prompt tokens
@@ -24,12 +25,30 @@
 struct shape {
     const char *name;
     int layers, heads, dim, context, vocabulary;
+    int kv_dim;         /* 0: dim */
+    double unread;      /* of the parameters, what a token leaves out beside the position table */
+    const char *config; /* NULL: GPT-2 of these sizes */
 };
 
-static const struct shape shapes[] = {{"124m", 12, 12, 768, 1024, 50257},
-                                      {"nano", 6, 6, 384, 256, 65},
-                                      {"char", 4, 4, 128, 64, 65},
-                                      {"tiny", 2, 2, 32, 64, 65}};
+#define LLAMA                                                                                      \
+    "{\"model_type\":\"llama\",\"num_hidden_layers\":30,\"num_attention_heads\":9,"                \
+    "\"num_key_value_heads\":3,\"hidden_size\":576,\"intermediate_size\":1536,"                    \
+    "\"max_position_embeddings\":1024,\"vocab_size\":49152,\"tie_word_embeddings\":true}"
+#define MIXTRAL                                                                                    \
+    "{\"model_type\":\"mixtral\",\"num_hidden_layers\":8,\"num_attention_heads\":8,"               \
+    "\"num_key_value_heads\":2,\"hidden_size\":512,\"intermediate_size\":1408,"                    \
+    "\"num_local_experts\":8,\"num_experts_per_tok\":2,\"max_position_embeddings\":1024,"          \
+    "\"vocab_size\":32000,\"tie_word_embeddings\":true}"
+
+static const struct shape shapes[] = {
+    {"124m", 12, 12, 768, 1024, 50257, 0, 0, NULL},
+    {"nano", 6, 6, 384, 256, 65, 0, 0, NULL},
+    {"char", 4, 4, 128, 64, 65, 0, 0, NULL},
+    {"tiny", 2, 2, 32, 64, 65, 0, 0, NULL},
+    {"llama", 30, 9, 576, 1024, 49152, 192, 0, LLAMA}, /* SmolLM-135M's sizes */
+    {"mixtral", 8, 8, 512, 1024, 32000, 128, 8.0 * 6 * 3 * 512 * 1408,
+     MIXTRAL}, /* 6 of 8 experts */
+};
 
 /* One thread is timed by the processor time it took, so that other programs disturb less. */
 static double now(int threads)
@@ -72,13 +91,15 @@ static const struct shape *find_shape(const char *name)
 static llm_model *new_model(llm_context *context, const struct shape *shape)
 {
     llm_model *model = NULL;
-    char config[256];
-    int size =
-        snprintf(config, sizeof config,
-                 "{\"model_type\":\"gpt2\",\"n_layer\":%d,\"n_head\":%d,\"n_embd\":%d,"
-                 "\"n_positions\":%d,\"vocab_size\":%d,\"bos_token_id\":0,\"eos_token_id\":0}",
-                 shape->layers, shape->heads, shape->dim, shape->context, shape->vocabulary);
+    char config[512];
+    int size = snprintf(config, sizeof config, "%s", shape->config ? shape->config : "");
 
+    if (!shape->config)
+        size =
+            snprintf(config, sizeof config,
+                     "{\"model_type\":\"gpt2\",\"n_layer\":%d,\"n_head\":%d,\"n_embd\":%d,"
+                     "\"n_positions\":%d,\"vocab_size\":%d,\"bos_token_id\":0,\"eos_token_id\":0}",
+                     shape->layers, shape->heads, shape->dim, shape->context, shape->vocabulary);
     check(llm_model_new(&model, context, config, (size_t)size, NULL), "model");
     return model;
 }
@@ -150,9 +171,11 @@ static struct result run(llm_session *session, const struct shape *shape, int pr
 /* Bytes a token must read: all weights but both embedding tables, the output matrix, the cache. */
 static double bytes_per_token(const llm_model *model, const struct shape *shape, int tokens)
 {
-    double parameters = (double)llm_model_parameters(model) - (double)shape->context * shape->dim;
+    double positions = shape->config ? 0.0 : (double)shape->context * shape->dim;
+    double read = (double)llm_model_parameters(model) - positions - shape->unread;
+    int kv_dim = shape->kv_dim ? shape->kv_dim : shape->dim;
 
-    return 4.0 * (parameters + 2.0 * shape->layers * shape->dim * tokens);
+    return 4.0 * (read + 2.0 * shape->layers * kv_dim * tokens);
 }
 
 static void bench(const struct shape *shape, int threads)

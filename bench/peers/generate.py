@@ -14,7 +14,8 @@ import time
 import torch
 import transformers
 
-CASES = {"124m": (512, 32, 50257), "nano": (128, 64, 65), "char": (32, 16, 65), "tiny": (32, 16, 65)}
+CASES = {"124m": (512, 32, 50257), "nano": (128, 64, 65), "char": (32, 16, 65), "tiny": (32, 16, 65),
+         "llama": (512, 32, 49152), "mixtral": (512, 32, 32000)}
 
 
 def peer(model, ids, tokens):
