@@ -57,26 +57,29 @@ static void put_in_front(struct window *window, const char *bytes, size_t size)
     window->size = keep == size ? keep + rest : keep;
 }
 
-static const char *token_text(const llm_tokenizer *tokenizer, int32_t id, size_t *size_out)
+static const char *token_text(const llm_tokenizer *tokenizer, const struct byte_trie *texts,
+                              int32_t id, size_t *size_out)
 {
     *size_out = 0;
-    return tokenizer_has(tokenizer, id) ? tokenizer_token(tokenizer, id, size_out) : "";
+    return tokenizer_has(tokenizer, id) ? byte_trie_text(texts, id, size_out) : "";
 }
 
 size_t dry_reach(const llm_tokenizer *tokenizer, const int32_t *ids, size_t count,
                  const struct dry_breakers *breakers)
 {
+    const struct byte_trie *texts =
+        tokenizer && breakers->count ? tokenizer_byte_trie(tokenizer) : NULL;
     struct window after = {{0}, 0};
 
-    for (size_t i = count; i-- > 0 && tokenizer && breakers->count;) {
+    for (size_t i = count; i-- > 0 && texts;) {
         size_t size;
-        const char *text = token_text(tokenizer, ids[i], &size);
+        const char *text = token_text(tokenizer, texts, ids[i], &size);
         int64_t end = breaker_end(text, size, &after, breakers);
         size_t last = i;
 
         if (end >= 0) {
             while (end > 0 && ++last < count) {
-                (void)token_text(tokenizer, ids[last], &size);
+                (void)token_text(tokenizer, texts, ids[last], &size);
                 end -= (int64_t)size;
             }
             return count - 1 - last;

@@ -8,7 +8,7 @@
 
 #include "generate/filters.h"
 #include "llm/session.h"
-#include "tokenizer/tokenizer.h"
+#include "tokenizer/byte_trie.h"
 
 enum { DRY_BREAKER_MOST = 64 /* bytes */, DRY_BREAKERS_MOST = 256 };
 

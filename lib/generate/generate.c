@@ -134,6 +134,23 @@ static llm_status find_allowed(llm_session *session, const llm_generate_options 
     return LLM_OK;
 }
 
+/* Decoders that look at more than one token see the last one before the text that begins; its own
+ * text was given out. */
+void session_begin_stream(llm_session *session, struct decode_stream *stream)
+{
+    int32_t last = session->length ? session->ids[session->length - 1] : -1;
+
+    memset(stream, 0, sizeof *stream);
+    if (!session->tokenizer || last < 0 || !tokenizer_has(session->tokenizer, last))
+        return;
+    session->fresh.size = 0;
+    (void)decode_stream_push(stream, session->tokenizer, last, TOKENIZER_SKIP_SPECIAL,
+                             &session->fresh);
+    stream->tail_size = 0;
+    session->fresh.size = 0;
+    session->fresh.failed = false;
+}
+
 llm_status session_begin(llm_session *session, const llm_generate_options *options)
 {
     struct generated *generated = &session->generated;
@@ -150,7 +167,7 @@ llm_status session_begin(llm_session *session, const llm_generate_options *optio
     session->beams.count = 0;
     stop_start(&session->stop, options->stop_strings, options->stop_string_count);
     if (session->stream_length != session->length)
-        memset(&session->stream, 0, sizeof session->stream);
+        session_begin_stream(session, &session->stream);
     session->stream_length = 0;
     status = begin_grammar(session, options->grammar);
     if (!status && !session->sampler.context)

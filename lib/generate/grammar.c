@@ -166,8 +166,8 @@ llm_status matcher_accept(struct grammar_matcher *matcher, int32_t id)
 
     if (!tokenizer_has(grammar->tokenizer, id))
         return status_set(LLM_E_RANGE, "grammar: there is no token %d", id);
-    bytes = (const unsigned char *)tokenizer_token(grammar->tokenizer, id, &size);
-    if (!size || tokenizer_is_special(grammar->tokenizer, id))
+    bytes = (const unsigned char *)byte_trie_text(grammar->trie, id, &size);
+    if (!size)
         return status_set(LLM_E_RANGE, "grammar: token %d is special or has no text", id);
     pthread_mutex_lock(&grammar->lock);
     status = run_collect(grammar);

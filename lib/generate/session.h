@@ -107,6 +107,7 @@ llm_status session_generate(llm_session *session, const llm_generate_options *op
 /* Its parts: the beginning; one more token when session->logits are those after the text, which
  * sets generated.reason when it is the last one; the end. */
 llm_status session_begin(llm_session *session, const llm_generate_options *options);
+void session_begin_stream(llm_session *session, struct decode_stream *stream);
 llm_status session_draw(llm_session *session, const llm_generate_options *options);
 void session_end(llm_session *session, llm_status status);
 bool session_ends_text(const llm_session *session, int32_t id, const int32_t *stop_ids,

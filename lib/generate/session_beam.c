@@ -194,9 +194,10 @@ static llm_status keep_texts(llm_session *session, const struct beam_search *bea
 static llm_status decode_known(llm_session *session, const int32_t *ids, size_t count)
 {
     struct text *text = &session->generated.text;
-    struct decode_stream stream = {.tail_size = 0};
+    struct decode_stream stream;
     llm_status status = LLM_OK;
 
+    session_begin_stream(session, &stream);
     for (size_t i = 0; i < count && !status; i++) {
         if (tokenizer_has(session->tokenizer, ids[i]))
             status = decode_stream_push(&stream, session->tokenizer, ids[i], TOKENIZER_SKIP_SPECIAL,

@@ -26,17 +26,122 @@ static int by_bytes(const void *a, const void *b)
     return x->id < y->id ? -1 : 1;
 }
 
-static size_t collect(struct entry *entries, const llm_tokenizer *tokenizer)
+/* ---- what tokens say --------------------------------------------------------------------------
+ */
+
+static int hex_digit(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+/* <0x0A> where such tokens stand for bytes; -1: it is none. */
+static int fallback_byte(const llm_tokenizer *tokenizer, const char *spelling, size_t size)
+{
+    int high;
+    int low;
+
+    if (size != 6 || memcmp(spelling, "<0x", 3) != 0 || spelling[5] != '>' ||
+        !token_decoder_has(&tokenizer->decoder, "ByteFallback"))
+        return -1;
+    high = hex_digit(spelling[3]);
+    low = hex_digit(spelling[4]);
+    return high < 0 || low < 0 ? -1 : high << 4 | low;
+}
+
+/* An ordinary token, in front of which and behind which others can stand; -1: none. */
+static int32_t find_ordinary(const llm_tokenizer *tokenizer)
 {
     int32_t vocabulary = tokenizer_vocab_size(tokenizer);
-    size_t count = 0;
 
     for (int32_t id = 0; id < vocabulary; id++) {
         size_t size = 0;
+        const char *spelling;
 
         if (!tokenizer_has(tokenizer, id) || tokenizer_is_special(tokenizer, id))
             continue;
-        entries[count].bytes = (const unsigned char *)tokenizer_token(tokenizer, id, &size);
+        spelling = tokenizer_token(tokenizer, id, &size);
+        if (size == 1 && spelling[0] >= 'a' && spelling[0] <= 'z')
+            return id;
+    }
+    return -1;
+}
+
+/* What `id` adds behind `ordinary`; `scratch` holds two texts in turn. */
+static llm_status append_decoded(struct text *out, const llm_tokenizer *tokenizer, int32_t ordinary,
+                                 int32_t id, struct text *scratch)
+{
+    const int32_t both[2] = {ordinary, id};
+    size_t before;
+    llm_status status;
+
+    scratch->size = 0;
+    status = tokenizer_decode(tokenizer, both, 1, 0, scratch);
+    before = scratch->size;
+    if (!status)
+        status = tokenizer_decode(tokenizer, both, 2, 0, scratch);
+    if (!status && scratch->size > 2 * before &&
+        memcmp(scratch->data, scratch->data + before, before) == 0)
+        text_append(out, scratch->data + 2 * before, scratch->size - 2 * before);
+    return status;
+}
+
+static llm_status append_token(struct text *out, const llm_tokenizer *tokenizer, int32_t ordinary,
+                               int32_t id, struct text *scratch)
+{
+    size_t size = 0;
+    const char *spelling;
+    int byte;
+
+    if (!tokenizer_has(tokenizer, id) || tokenizer_is_special(tokenizer, id))
+        return LLM_OK;
+    spelling = tokenizer_token(tokenizer, id, &size);
+    byte = fallback_byte(tokenizer, spelling, size);
+    if (byte >= 0) {
+        char one = (char)byte;
+
+        text_append(out, &one, 1);
+    } else if (tokenizer->plain_decoding || ordinary < 0) {
+        text_append(out, spelling, size);
+    } else {
+        return append_decoded(out, tokenizer, ordinary, id, scratch);
+    }
+    return LLM_OK;
+}
+
+static bool read_tokens(struct byte_trie *trie, const llm_tokenizer *tokenizer)
+{
+    struct memory *memory = tokenizer_memory(tokenizer);
+    int32_t vocabulary = tokenizer_vocab_size(tokenizer);
+    int32_t ordinary = tokenizer->plain_decoding ? -1 : find_ordinary(tokenizer);
+    struct text blob, scratch;
+    llm_status status = LLM_OK;
+
+    text_init(&blob, memory);
+    text_init(&scratch, memory);
+    trie->offsets = memory_alloc_zeroed(memory, (size_t)vocabulary + 1, sizeof *trie->offsets);
+    for (int32_t id = 0; id < vocabulary && trie->offsets && !status; id++) {
+        status = append_token(&blob, tokenizer, ordinary, id, &scratch);
+        trie->offsets[id + 1] = blob.size;
+    }
+    text_append(&blob, "", 1); /* never NULL */
+    text_free(&scratch);
+    trie->blob = blob.data;
+    return trie->offsets && !status && !blob.failed;
+}
+
+/* ---- the trie ---------------------------------------------------------------------------------
+ */
+
+static size_t collect(struct entry *entries, const struct byte_trie *trie, int32_t vocabulary)
+{
+    size_t count = 0;
+
+    for (int32_t id = 0; id < vocabulary; id++) {
+        size_t size;
+
+        entries[count].bytes = (const unsigned char *)byte_trie_text(trie, id, &size);
         entries[count].size = (uint32_t)size;
         entries[count].id = id;
         count += size > 0;
@@ -101,6 +206,8 @@ void byte_trie_free(struct byte_trie *trie, struct memory *memory)
         return;
     memory_release(memory, trie->nodes);
     memory_release(memory, trie->ids);
+    memory_release(memory, trie->blob);
+    memory_release(memory, trie->offsets);
     memory_release(memory, trie);
 }
 
@@ -113,9 +220,9 @@ static struct byte_trie *make(const llm_tokenizer *tokenizer)
     uint32_t *open = NULL;
     bool is_made = false;
 
-    if (!entries || !trie)
+    if (!entries || !trie || !read_tokens(trie, tokenizer))
         goto done;
-    trie->id_count = collect(entries, tokenizer);
+    trie->id_count = collect(entries, trie, (int32_t)most);
     qsort(entries, trie->id_count, sizeof *entries, by_bytes);
     trie->count = count_nodes(entries, trie->id_count, &trie->longest);
     trie->nodes = memory_alloc_array(memory, trie->count + 1, sizeof *trie->nodes);

@@ -99,6 +99,35 @@ def check_schemas(libllm, tokenizer, rng):
     return None
 
 
+def check_vocabularies(libllm, rng):
+    """Tokens that are spelled in another way than they read: what masks allow still follows the grammar."""
+    data = os.environ.get("LLM_TEST_DATA")
+    if not data:
+        print("SKIPPED: LLM_TEST_DATA is not set")
+        return None
+    schema = {"type": "object", "properties": {"na me": {"type": "string"}, "n": {"type": "integer"}},
+              "required": ["na me", "n"]}
+    texts = 0
+    for name in ("tinyllamas-260k/stories260K.gguf", "vocab-gpt2", "vocab-llama2", "vocab-t5"):
+        tokenizer = libllm.Tokenizer.load(pathlib.Path(data) / name)
+        grammar = libllm.Grammar(tokenizer, schema=schema)
+        first = tokenizer.encode("a")
+        before = tokenizer.decode(first)
+        for _ in range(10):
+            ids = []
+            for _ in range(60):
+                allowed = sorted(grammar.allowed(ids))
+                if not allowed:
+                    break
+                ids.append(rng.choice(allowed))
+                text = tokenizer.decode(first + ids)[len(before):]
+                if "\ufffd" not in text and grammar.match(text) == 0:
+                    return f"{name}: {ids} is {text!r}"
+                texts += 1
+    print(f"{texts} texts of other vocabularies follow the grammar")
+    return None
+
+
 def check_beams(libllm):
     data = os.environ.get("LLM_TEST_DATA")
     if not data:
@@ -132,7 +161,7 @@ def main(library):
                                                   libllm.c.byref(options)))
     tokenizer = libllm.Tokenizer(pointer)
     problem = (check_expressions(libllm, tokenizer, rng) or check_schemas(libllm, tokenizer, rng)
-               or check_beams(libllm))
+               or check_vocabularies(libllm, rng) or check_beams(libllm))
     print(problem or "all as expected")
     return 1 if problem else 0
 
