@@ -66,7 +66,8 @@ static void measure(llm_tokenizer *tokenizer, const char *name, const char *text
 {
     size_t capacity = llm_tokenizer_max_tokens(tokenizer, size);
     int32_t *ids = malloc((capacity + 1) * sizeof *ids);
-    char *back = malloc(size + 1);
+    size_t room = 4 * size + 64; /* a decoder may put in spaces */
+    char *back = malloc(room);
     double seconds[3] = {1e9, 1e9, 1e9};
     size_t count = 0;
     size_t words = 0;
@@ -79,20 +80,21 @@ static void measure(llm_tokenizer *tokenizer, const char *name, const char *text
         double mid;
         double last;
 
-        words = scan_all(tokenizer, text, size);
+        words = tokenizer->direct ? scan_all(tokenizer, text, size) : 0;
         mid = now(CLOCK_THREAD_CPUTIME_ID);
         seconds[0] = faster(seconds[0], mid - start);
         check(llm_tokenizer_encode(ids, capacity, &count, tokenizer, text, size, NULL));
         last = now(CLOCK_THREAD_CPUTIME_ID);
         seconds[1] = faster(seconds[1], last - mid);
-        check(llm_tokenizer_decode(back, size, &length, tokenizer, ids, count, NULL));
+        check(llm_tokenizer_decode(back, room, &length, tokenizer, ids, count, NULL));
         seconds[2] = faster(seconds[2], now(CLOCK_THREAD_CPUTIME_ID) - last);
-        if (length != size || memcmp(back, text, size) != 0) {
+        if (tokenizer->plain_decoding && (length != size || memcmp(back, text, size) != 0)) {
             (void)fprintf(stderr, "bench_tokenizer: %s does not come back\n", name);
             exit(1);
         }
     }
-    report("words", name, size, words, seconds[0]);
+    if (tokenizer->direct)
+        report("words", name, size, words, seconds[0]);
     report("encode", name, size, count, seconds[1]);
     report("decode", name, size, count, seconds[2]);
     free(ids);

@@ -3,6 +3,7 @@
 """libllm's tokenizer against Hugging Face tokenizers and tiktoken, in turns, on one thread.
 
     LIBLLM=path/libllm.so tokenizers.py encode GPT2_FOLDER CL100K.tiktoken FILE...
+    LIBLLM=path/libllm.so tokenizers.py file TOKENIZER FILE...     any tokenizer.json, or a vocab.txt
     LIBLLM=path/libllm.so tokenizers.py train VOCAB_SIZE THREADS FILE...
 
 Prints JSON lines. Encoding: each file is cut into documents of about 8 KiB; MB/s by the processor time
@@ -22,7 +23,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path = [p for p in sys.path if pathlib.Path(p or ".").resolve() != HERE]  # our own name is in the way
 sys.path.append(str(HERE.parent.parent / "tests" / "golden"))
 MODE = sys.argv[1]
-os.environ["TOKENIZERS_PARALLELISM"] = "false" if MODE == "encode" else "true"
+os.environ["TOKENIZERS_PARALLELISM"] = "true" if MODE == "train" else "false"
 if MODE == "train":
     os.environ["RAYON_NUM_THREADS"] = sys.argv[3]
 
@@ -108,6 +109,30 @@ def bench_encode(gpt2_folder, cl100k_path, files):
                   flush=True)
 
 
+def bench_file(path, files):
+    """WordPiece, Unigram, ...: ours against theirs reading what we read."""
+    mine = ours.Tokenizer(path)
+    hf = tokenizers.Tokenizer.from_str(mine.to_json().decode())
+    fast = Mine(mine)
+    for file in files:
+        texts = documents(file)
+        data = [t.encode() for t in texts]
+        size = sum(map(len, data))
+        same = all(mine.encode(d, parse_special=True) == hf.encode_batch_fast([t])[0].ids
+                   for t, d in zip(texts, data))
+        times = {"libllm": [], "tokenizers": []}
+        for _ in range(5):
+            times["libllm"].append(turn(fast.encode, data))
+            times["tokenizers"].append(turn(lambda t: hf.encode_batch_fast([t]), texts))
+        speed = {k: size / statistics.median(v) * 1e-6 for k, v in times.items()}
+        print(json.dumps({"bench": "tokenizer_encode", "vocabulary": os.path.basename(path),
+                          "model": json.loads(hf.to_str())["model"]["type"],
+                          "input": os.path.basename(file), "bytes": size, "same_ids": same,
+                          **{k + "_MB/s": round(v, 2) for k, v in speed.items()},
+                          "x_tokenizers": round(speed["libllm"] / speed["tokenizers"], 2)}),
+              flush=True)
+
+
 def bench_train(vocab_size, threads, files):
     texts = [pathlib.Path(f).read_text(encoding="utf-8", errors="ignore") for f in files]
     size = sum(len(t.encode()) for t in texts)
@@ -145,5 +170,7 @@ def bench_train(vocab_size, threads, files):
 
 if MODE == "encode":
     bench_encode(sys.argv[2], sys.argv[3], sys.argv[4:])
+elif MODE == "file":
+    bench_file(sys.argv[2], sys.argv[3:])
 else:
     bench_train(int(sys.argv[2]), int(sys.argv[3]), sys.argv[4:])

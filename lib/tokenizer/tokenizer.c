@@ -399,9 +399,11 @@ llm_status tokenizer_finish(llm_tokenizer *tokenizer)
 
         if (!checked_mul(growth, pre_tokenizer_growth(&tokenizer->pre_tokenizer), &growth))
             growth = SIZE_MAX;
-        /* A byte that is not UTF-8 becomes three. */
-        if (!checked_mul(growth, 3, &tokenizer->growth))
-            tokenizer->growth = SIZE_MAX;
+        /* A byte that is not UTF-8 becomes three, but one character. */
+        if (tokenizer->kind != LLM_TOKENIZER_WORDPIECE && tokenizer->kind != LLM_TOKENIZER_WORDS &&
+            !checked_mul(growth, 3, &growth))
+            growth = SIZE_MAX;
+        tokenizer->growth = growth;
     }
     tokenizer->cuts_at_space = !status && cuts_at_space(tokenizer);
     tokenizer_guess_special(tokenizer);
