@@ -181,7 +181,7 @@ _declare("llm_context_description", c.c_char_p, _p)
 
 class Tokenizer(_Handle):
     _free = "llm_tokenizer_free"
-    KINDS = {"bpe": 1, "characters": 2, "bytes": 3}
+    KINDS = {"bpe": 1, "characters": 2, "bytes": 3, "wordpiece": 4}
     SPLITS = {"none": 0, "gpt2": 1, "cl100k": 2, "qwen2": 3, "o200k": 4}
 
     @classmethod
@@ -218,6 +218,19 @@ class Tokenizer(_Handle):
                                          c.byref(options)))
         return ids[:count.value]
 
+    def encoding(self, text, pair=None, **options):
+        """All there is to know of a text or a pair, as a list of pieces (EncodingOptions: max_tokens,
+        stride, ...); each a dict of lists: ids, types, special, words, sequences, bytes, characters."""
+        data = [t.encode() if isinstance(t, str) else t for t in (text, pair)]
+        own = _options(EncodingOptions, "llm_encoding_options_init", **options)
+        out = _p()
+        _check(_lib.llm_encoding_new(c.byref(out), self, data[0], len(data[0]), data[1],
+                                     len(data[1] or b""), c.byref(own)))
+        try:
+            return [_piece(out, i) for i in range(_lib.llm_encoding_pieces(out))]
+        finally:
+            _lib.llm_encoding_free(out)
+
     def decode_bytes(self, ids, skip_special=False):
         array, size = (_i32 * max(len(ids), 1))(*ids), _size()
         options = _options(DecodeOptions, "llm_decode_options_init", skip_special=skip_special)
@@ -233,6 +246,27 @@ class Tokenizer(_Handle):
         return self.decode_bytes(ids, skip_special).decode("utf-8", "replace")
 
 
+class EncodingOptions(c.Structure):
+    _fields_ = [("struct_size", _size), ("max_tokens", c.c_int64), ("stride", c.c_int64),
+                ("truncation_side", _i32), ("truncation_strategy", _i32), ("parse_special", _i32),
+                ("add_special", _i32)]
+
+
+def _piece(encoding, index):
+    count = _size()
+    take = lambda get, what: get(encoding, index, what, c.byref(count))[:count.value]
+    piece = {name: take(_lib.llm_encoding_values, i)
+             for i, name in enumerate(("ids", "types", "special", "words", "sequences"))}
+    begins, ends, first, last = (take(_lib.llm_encoding_offsets, i) for i in range(4))
+    return dict(piece, bytes=list(zip(begins, ends)), characters=list(zip(first, last)))
+
+
+_declare("llm_encoding_new", _i32, _pp, _p, c.c_char_p, _size, c.c_char_p, _size,
+         c.POINTER(EncodingOptions))
+_declare("llm_encoding_pieces", _size, _p)
+_declare("llm_encoding_values", c.POINTER(_i32), _p, _size, _i32, c.POINTER(_size))
+_declare("llm_encoding_offsets", c.POINTER(_size), _p, _size, _i32, c.POINTER(_size))
+_declare("llm_encoding_free", None, _p)
 _declare("llm_tokenizer_load", _i32, _pp, _p, c.c_char_p)
 _declare("llm_tokenizer_train_files", _i32, _pp, _p, c.POINTER(c.c_char_p), _size,
          c.POINTER(TrainTokenizerOptions))
