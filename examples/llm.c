@@ -13,6 +13,8 @@ static const struct command {
     const char *help;
 } commands[] = {
     {"train", command_train, "train a model on text files"},
+    {"finetune", command_finetune, "train a model further on examples (LoRA, DoRA, IA3, full)"},
+    {"merge", command_merge, "fold an adapter into its model"},
     {"generate", command_generate, "continue a prompt"},
     {"chat", command_chat, "talk with a model"},
     {"tokenize", command_tokenize, "show the tokens of a text, or the text of tokens"},

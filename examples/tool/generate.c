@@ -33,7 +33,7 @@ static const char *reason_name(int32_t reason)
 }
 
 struct settings {
-    const char *model, *tokenizer, *prompt, *prompt_file;
+    const char *model, *adapter, *tokenizer, *prompt, *prompt_file;
     int64_t threads, seed, top_k, repetition_window;
     struct arg_list stops;
     int32_t quiet, special;
@@ -94,6 +94,8 @@ static llm_status open_run(struct run *run, llm_context *context, const struct s
     const char *tokenizer = settings->tokenizer ? settings->tokenizer : settings->model;
     llm_status status = llm_model_load(&run->model, context, settings->model, NULL);
 
+    if (!status && settings->adapter)
+        status = tool_adapt(&run->model, settings->adapter);
     if (!status)
         status = llm_tokenizer_load(&run->tokenizer, context, tokenizer);
     if (!status)
@@ -232,6 +234,7 @@ int command_generate(int argc, char **argv)
         "generate", "", "Continues a prompt with a model from a directory. Ctrl-C stops.", 0, 0};
     const struct arg table[] = {
         {"--model", ARG_TEXT, &s.model, "DIR", "model directory", 0, 0},
+        {"--adapter", ARG_TEXT, &s.adapter, "DIR", "with this adapter (PEFT directory)", 0, 0},
         {"--tokenizer", ARG_TEXT, &s.tokenizer, "PATH", "tokenizer.json, if not in DIR", 0, 0},
         {"--prompt", ARG_TEXT, &s.prompt, "TEXT", "text to continue", 0, 0},
         {"--prompt-file", ARG_TEXT, &s.prompt_file, "FILE", "read the prompt from here", 0, 0},

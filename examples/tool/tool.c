@@ -140,3 +140,19 @@ void tool_catch_interrupt(void (*action)(void))
     sigaction(SIGINT, &handler, NULL);
     sigaction(SIGTERM, &handler, NULL);
 }
+
+llm_status tool_adapt(llm_model **model, const char *path)
+{
+    llm_adapter *adapter = NULL;
+    llm_model *merged = NULL;
+    llm_status status = llm_adapter_load(&adapter, *model, path);
+
+    if (!status)
+        status = llm_adapter_merge(&merged, *model, adapter, 1.0);
+    llm_adapter_free(adapter);
+    if (status)
+        return status;
+    llm_model_free(*model);
+    *model = merged;
+    return LLM_OK;
+}

@@ -18,6 +18,8 @@ int command_tokenize(int argc, char **argv);
 int command_train_tokenizer(int argc, char **argv);
 int command_embed(int argc, char **argv);
 int command_classify(int argc, char **argv);
+int command_finetune(int argc, char **argv);
+int command_merge(int argc, char **argv);
 int command_info(int argc, char **argv);
 int command_convert(int argc, char **argv);
 
@@ -26,6 +28,9 @@ int tool_fail(const char *command);
 
 /* A context with the given number of threads (0: all cores) and seed, warnings going to stderr. */
 llm_status tool_context(llm_context **out, int64_t threads, int64_t seed);
+
+/* Folds an adapter into *model, in place of the model. */
+llm_status tool_adapt(llm_model **model, const char *adapter);
 
 /* Whole file, or standard input for "-". NULL after a message on stderr; free() it. */
 char *tool_read_file(const char *path, size_t *size_out);

@@ -492,7 +492,7 @@ static void test_bad_options(void **state)
 /* Shuffled epochs visit every window once; random windows stay inside; both repeat. */
 static void test_sampler(void **state)
 {
-    struct sampler sampler = {1000, 7, 5, 3, LLM_ORDER_SHUFFLED};
+    struct sampler sampler = {1000, 7, 5, 3, LLM_ORDER_SHUFFLED, 0};
     int64_t windows = sampler_windows(&sampler);
     int seen[200] = {0};
     int moved = 0;
