@@ -20,7 +20,7 @@ refuses() {
 }
 
 "$llm" --help | grep -q train-tokenizer || fail "--help"
-for command in train generate tokenize train-tokenizer info convert; do
+for command in train finetune merge generate tokenize train-tokenizer info convert; do
     "$llm" $command --help | grep -q -- "--help" || fail "$command --help"
 done
 "$llm" --version | grep -q '^libllm [0-9]' || fail "--version"
@@ -50,6 +50,26 @@ kill -INT $pid 2>/dev/null || true
 wait $pid || true
 $train --out again --resume >/dev/null 2>&1 || $train --out again >/dev/null 2>&1
 cmp model/model.safetensors again/model.safetensors || fail "the resumed run differs"
+
+# The model learns to answer; an adapter and the model it is merged into write the same.
+for n in 1 2 3 4 5 6 7 8; do echo '{"prompt": "what?", "completion": "that is it"}'; done > rows.jsonl
+answer() {
+    "$llm" generate --prompt 'what?
+' --max-tokens 4 --temperature 0 --quiet "$@"
+}
+"$llm" finetune --model model --out full --full rows.jsonl --steps 60 --learning-rate 0.01 --quiet
+answer --model full | grep -q 'that is it' || fail "fine-tuning taught nothing"
+"$llm" finetune --model model --out adapter rows.jsonl --steps 60 --learning-rate 0.01 --quiet
+[ -s adapter/adapter_model.safetensors ] || fail "no adapter"
+answer --model model > zero.txt
+answer --model model --adapter adapter > one.txt
+"$llm" merge --model model --adapter adapter --out merged
+answer --model merged > two.txt
+cmp one.txt two.txt || fail "the merged model writes something else"
+cmp -s zero.txt one.txt && fail "the adapter changes nothing"
+refuses "nowhere" "$llm" finetune --model model --out x rows.jsonl --target nowhere
+echo '{"a": 1}' > rows.jsonl
+refuses "rows.jsonl: row 1" "$llm" finetune --model model --out x rows.jsonl
 
 "$llm" info model | grep -q gpt2 || fail "info"
 "$llm" info | grep -q libllm || fail "info without arguments"
