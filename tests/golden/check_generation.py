@@ -108,7 +108,7 @@ def check_vocabularies(libllm, rng):
     schema = {"type": "object", "properties": {"na me": {"type": "string"}, "n": {"type": "integer"}},
               "required": ["na me", "n"]}
     texts = 0
-    for name in ("tinyllamas-260k/stories260K.gguf", "vocab-gpt2", "vocab-llama2", "vocab-t5"):
+    for name in ("tinyllamas-260k/stories260K.gguf", "vocab-gpt2", "vocab-llama2/tokenizer.model", "vocab-t5"):
         tokenizer = libllm.Tokenizer.load(pathlib.Path(data) / name)
         grammar = libllm.Grammar(tokenizer, schema=schema)
         first = tokenizer.encode("a")
