@@ -28,12 +28,16 @@ void model_describe(llm_model_info *info, const llm_model *model)
                         (uint64_t)model->kv_heads * (uint64_t)model->head_dim;
 }
 
-/* Adds ", type" unless it is there. */
+/* Adds ", type" unless it is there, as a whole word: bf16 is not f16. */
 static void add_type(char *list, size_t capacity, const char *type)
 {
     size_t length = strlen(list);
+    size_t size = strlen(type);
+    bool found = false;
 
-    if (!strstr(list, type))
+    for (const char *at = strstr(list, type); at && !found; at = strstr(at + 1, type))
+        found = (at == list || at[-1] == ' ') && (at[size] == '\0' || at[size] == ',');
+    if (!found)
         (void)snprintf(list + length, capacity - length, "%s%s", length ? ", " : "", type);
 }
 
