@@ -39,7 +39,8 @@ enum {
  *  @param context the tokenizer keeps its own reference.
  *  @param path UTF-8. A tokenizer.json, a tiktoken rank file (.tiktoken), a GPT-2 vocab.json or
  *  merges file (the other one is looked for beside it), a BERT vocab.txt (tokenizer_config.json
- *  beside it says whether case counts), or a directory that holds one of these. Beside a
+ *  beside it says whether case counts), a GGUF file with a tokenizer in it, or a directory that
+ *  holds one of these. Beside a
  *  tokenizer.json, tokenizer_config.json names the begin, end, unknown and padding tokens.
  *  @return LLM_OK, LLM_E_INVALID, LLM_E_IO, LLM_E_FORMAT, LLM_E_RANGE, LLM_E_UNSUPPORTED (the
  *  message names the part of the file that libllm does not do), LLM_E_NOMEM. @threads any. */

@@ -79,6 +79,9 @@ grep -q '100 %' convert.txt || fail "convert shows no progress"
 "$llm" info --metadata model.gguf | grep -q 'gpt2.block_count (u32) = 2' || fail "info --metadata"
 "$llm" convert model.gguf returned --no-tokenizer 2>/dev/null
 cmp model/model.safetensors returned/model.safetensors || fail "weights changed on the way"
+"$llm" convert model whole.gguf 2>/dev/null
+"$llm" tokenize --tokenizer whole.gguf --ids text.txt > ids.txt
+[ "$ids" = "$(cat ids.txt)" ] || fail "the tokenizer in a GGUF file gives other ids"
 "$llm" convert model split.gguf --split-size 40K --no-tokenizer 2>/dev/null
 [ -s split-00001-of-00002.gguf ] || ls split-*.gguf | grep -q -- '-00001-of-' || fail "no split files"
 refuses "type q9" "$llm" convert model x.gguf --type q9

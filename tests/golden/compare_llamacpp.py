@@ -2,7 +2,10 @@
 """GGUF files that libllm writes, read by llama.cpp, run by hand: logits and perplexity of the same
 ids here and there, and the tensors after a conversion back.
 
-Usage: LIBLLM=build/lib/libllm.so compare_llamacpp.py [--type f32] [VARIANT... | FILE.gguf...]
+Usage: LIBLLM=build/lib/libllm.so compare_llamacpp.py [--type f32] [--text FILE]
+           [VARIANT... | FILE.gguf... | DIRECTORY...]
+With --text, models with a tokenizer are converted with it; the ids of the file's lines must be the same
+there, and the perplexity is that of the text.
 Needs torch, transformers, llama-cpp-python, numpy, safetensors. Exits with 1 when a perplexity
 differs by more than 0.1 % (block types: llama.cpp rounds activations to 8 bits too, 2 %).
 """
@@ -58,6 +61,21 @@ def perplexity(logits, ids):
     return float(np.exp(np.mean(total - rows[np.arange(len(ids) - 1), ids[1:]])))
 
 
+def compare_text(path, label, text, tolerance):
+    """Ids line by line; then the perplexity of as many ids as fit."""
+    tokenizer = libllm.Tokenizer.load(path)
+    model = llama_cpp.Llama(str(path), vocab_only=True, verbose=False)
+    ids, different = [], 0
+    for line in text.splitlines():
+        mine = tokenizer.encode(line)
+        other = model.tokenize(line.encode(), add_bos=True, special=False)
+        different += mine != other
+        ids += mine
+    model.close()
+    print(f"{label:16} {different} of {len(text.splitlines())} lines have other ids there")
+    return compare_ids(path, label, ids[:TOKENS], tolerance) and not different
+
+
 def theirs(path, ids):
     model = llama_cpp.Llama(str(path), n_ctx=128, n_batch=128, n_ubatch=128, n_threads=1, logits_all=True,
                             verbose=False)
@@ -72,6 +90,11 @@ def compare_file(path, label, tolerance):
     vocabulary = libllm._lib.llm_model_vocabulary
     vocabulary.restype = ctypes.c_int64
     ids = np.random.default_rng(5).integers(3, int(vocabulary(mine)), TOKENS).tolist()
+    return compare_ids(path, label, ids, tolerance)
+
+
+def compare_ids(path, label, ids, tolerance):
+    mine = libllm.Model.load(str(path))
     a = np.array(mine.logits(ids)).reshape(len(ids), -1)
     b = theirs(path, ids)
     mine_perplexity, their_perplexity = perplexity(a, ids), perplexity(b, ids)
@@ -120,8 +143,16 @@ def compare_variant(name, kind, tolerance):
         return fits and (kind not in (None, "f32") or same_tensors(folder / "a", folder / "c"))
 
 
+def compare_directory(directory, kind, text, tolerance):
+    with tempfile.TemporaryDirectory() as folder:
+        target = pathlib.Path(folder) / "model.gguf"
+        libllm.convert(directory, target, kind)
+        return compare_text(target, directory.name, text, tolerance)
+
+
 def main():
     parser = argparse.ArgumentParser()
+    parser.add_argument("--text")
     parser.add_argument("--type", default=None)
     parser.add_argument("models", nargs="*")
     arguments = parser.parse_args()
@@ -130,7 +161,12 @@ def main():
     tolerance = 1e-3 if plain else 2e-2
     good = True
     for name in arguments.models or ["gpt2", *VARIANTS]:
-        if name.endswith(".gguf"):
+        text = pathlib.Path(arguments.text).read_text() if arguments.text else None
+        if pathlib.Path(name).is_dir():
+            good = compare_directory(pathlib.Path(name), arguments.type, text, tolerance) and good
+        elif name.endswith(".gguf") and text:
+            good = compare_text(name, pathlib.Path(name).name, text, tolerance) and good
+        elif name.endswith(".gguf"):
             good = compare_file(pathlib.Path(name), pathlib.Path(name).name, tolerance) and good
         else:
             good = compare_variant(name, arguments.type, tolerance) and good
