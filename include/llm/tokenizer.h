@@ -97,15 +97,17 @@ typedef struct llm_tokenizer_train_options {
     const char *const *special_tokens;
     size_t special_count;
     /** WordPiece: text of the token that stands for words that no tokens make; default "[UNK]".
-     *  Characters: the token that stands for characters outside the set; NULL (default): none, and
-     * encoding such a character is LLM_E_RANGE. Added in front of special_tokens when it is not one
-     * of them. */
+     *  Unigram: the token that stands for characters of no piece; NULL (default): none, and
+     * encoding such a character is LLM_E_RANGE. Characters: the token that stands for characters
+     * outside the set; NULL (default): none, and encoding such a character is LLM_E_RANGE. Added in
+     * front of special_tokens when it is not one of them. */
     const char *unknown_token;
     llm_tokenizer_progress_fn progress; /**< NULL: none */
     void *progress_user;
     int64_t min_frequency; /**< BPE: merge only pairs that occur this often; default 2 */
     int32_t kind;          /**< LLM_TOKENIZER_*; default LLM_TOKENIZER_BPE */
-    int32_t vocab_size;    /**< BPE: at most this many tokens, specials included; default 32768 */
+    int32_t vocab_size;    /**< at most this many tokens, specials included; default 32768.
+                                Unigram keeps all characters, even beyond it */
     int32_t split;         /**< BPE: LLM_SPLIT_*; default LLM_SPLIT_CL100K */
     int32_t keep_case;     /**< WordPiece: 1: capitals and accents stay; default 0: they go */
 } llm_tokenizer_train_options;

@@ -25,7 +25,7 @@ llm_status llm_tokenizer_train_options_init(llm_tokenizer_train_options *options
 static llm_status check_options(const llm_tokenizer_train_options *options)
 {
     if ((options->kind < LLM_TOKENIZER_BPE || options->kind > LLM_TOKENIZER_BYTES) &&
-        options->kind != LLM_TOKENIZER_WORDPIECE)
+        options->kind != LLM_TOKENIZER_WORDPIECE && options->kind != LLM_TOKENIZER_UNIGRAM)
         return status_set(LLM_E_INVALID, "llm_tokenizer_train_options: kind is %d",
                           (int)options->kind);
     if (options->split < LLM_SPLIT_NONE || options->split > LLM_SPLIT_O200K)

@@ -93,6 +93,11 @@ static int32_t next_document(struct reader *reader, const char *stage, const cha
     return more;
 }
 
+static int32_t next_reported(void *user, const char **text, size_t *size)
+{
+    return next_document(user, "count words", text, size);
+}
+
 static llm_status count_words(struct reader *reader, struct word_counter *counter)
 {
     const char *text;
@@ -329,6 +334,9 @@ llm_status tokenizer_train(llm_tokenizer **out, llm_context *context, struct tex
         status = build_bytes(*out, options->special_tokens, options->special_count);
     else if (!status && options->kind == LLM_TOKENIZER_WORDPIECE)
         status = train_word_piece(*out, &reader);
+    else if (!status && options->kind == LLM_TOKENIZER_UNIGRAM)
+        status =
+            tokenizer_train_pieces(*out, (struct text_source){next_reported, &reader}, options);
     else if (!status)
         status = train_bpe(*out, &reader);
     if (status) {

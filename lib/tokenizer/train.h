@@ -20,6 +20,10 @@ struct text_source {
 llm_status tokenizer_train(llm_tokenizer **out, llm_context *context, struct text_source source,
                            const llm_tokenizer_train_options *options);
 
+/* The pieces of a unigram model, into an empty tokenizer. */
+llm_status tokenizer_train_pieces(llm_tokenizer *tokenizer, struct text_source source,
+                                  const llm_tokenizer_train_options *options);
+
 /* A tokenizer of 256 byte tokens (ids = bytes) and special tokens behind them. */
 llm_status tokenizer_new_bytes(llm_tokenizer **out, llm_context *context,
                                const char *const *special_tokens, size_t special_count);

@@ -55,7 +55,7 @@ def context(threads=1):
     return out
 
 
-KINDS = {"bpe": 1, "characters": 2, "bytes": 3, "wordpiece": 4}
+KINDS = {"bpe": 1, "characters": 2, "bytes": 3, "wordpiece": 4, "unigram": 6}
 SPLITS = {"none": 0, "gpt2": 1, "cl100k": 2, "qwen2": 3, "o200k": 4}
 
 

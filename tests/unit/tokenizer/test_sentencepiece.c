@@ -366,6 +366,98 @@ static void test_long(void **state)
     llm_context_free(context);
 }
 
+/* ---- training ---- */
+
+static llm_tokenizer *train(llm_context *context, const char *text, size_t size, int32_t vocab_size)
+{
+    llm_tokenizer_train_options options;
+    llm_tokenizer *tokenizer = NULL;
+
+    assert_int_equal(llm_tokenizer_train_options_init(&options, sizeof options), LLM_OK);
+    options.kind = LLM_TOKENIZER_UNIGRAM;
+    options.vocab_size = vocab_size;
+    options.unknown_token = "<unk>";
+    if (llm_tokenizer_train(&tokenizer, context, &text, &size, 1, &options))
+        fail_msg("%s", llm_last_error());
+    return tokenizer;
+}
+
+/* Words that repeat become pieces; any number of threads learns the same; what is known comes back.
+ */
+static void test_train(void **state)
+{
+    static const char *const words[] = {"walking ", "walked ", "talking ", "talked ",
+                                        "caf\xC3\xA9 "};
+    llm_context *one = make_context(1);
+    llm_context *three = make_context(3);
+    llm_tokenizer *tokenizer;
+    llm_tokenizer *again;
+    char text[8192] = "";
+    char back[64];
+    char *json[2] = {NULL, NULL};
+    int32_t ids[64];
+    uint32_t random = 7;
+    size_t sizes[2];
+    size_t count;
+    size_t size;
+    int32_t id;
+
+    (void)state;
+    while (strlen(text) < sizeof text - 16)
+        strcat(text, words[next_random(&random) % 5]);
+    tokenizer = train(one, text, strlen(text), 40);
+    again = train(three, text, strlen(text), 40);
+    for (int i = 0; i < 2; i++) {
+        const llm_tokenizer *each = i ? again : tokenizer;
+
+        assert_int_equal(llm_tokenizer_save_memory(NULL, 0, &sizes[i], each), LLM_E_BUFFER);
+        json[i] = malloc(sizes[i]);
+        assert_int_equal(llm_tokenizer_save_memory(json[i], sizes[i], &sizes[i], each), LLM_OK);
+    }
+    assert_int_equal(sizes[0], sizes[1]);
+    assert_memory_equal(json[0], json[1], sizes[0]);
+    assert_int_equal(llm_tokenizer_kind(tokenizer), LLM_TOKENIZER_UNIGRAM);
+    assert_true(llm_tokenizer_vocab_size(tokenizer) <= 40);
+    assert_int_equal(llm_tokenizer_special(tokenizer, LLM_TOKEN_UNK), 0);
+    assert_int_equal(llm_tokenizer_token_id(&id, tokenizer, "\xE2\x96\x81walk", 7), LLM_OK);
+    assert_int_equal(
+        llm_tokenizer_encode(ids, 64, &count, tokenizer, "talking caf\xC3\xA9", 13, NULL), LLM_OK);
+    assert_true(count < 8);
+    assert_int_equal(llm_tokenizer_decode(back, sizeof back, &size, tokenizer, ids, count, NULL),
+                     LLM_OK);
+    assert_int_equal(size, 13);
+    assert_memory_equal(back, "talking caf\xC3\xA9", 13);
+    assert_int_equal(llm_tokenizer_encode(ids, 64, &count, tokenizer, "#", 1, NULL), LLM_OK);
+    assert_int_equal(ids[count - 1], 0);
+    free(json[0]);
+    free(json[1]);
+    llm_tokenizer_free(tokenizer);
+    llm_tokenizer_free(again);
+    llm_context_free(one);
+    llm_context_free(three);
+}
+
+static void test_train_refused(void **state)
+{
+    static const char *const texts[] = {"", "a\xFF"
+                                            "b"};
+    llm_context *context = make_context(1);
+    llm_tokenizer_train_options options;
+    llm_tokenizer *tokenizer;
+
+    (void)state;
+    assert_int_equal(llm_tokenizer_train_options_init(&options, sizeof options), LLM_OK);
+    options.kind = LLM_TOKENIZER_UNIGRAM;
+    for (size_t i = 0; i < 2; i++) {
+        size_t size = strlen(texts[i]);
+
+        assert_int_equal(llm_tokenizer_train(&tokenizer, context, &texts[i], &size, 1, &options),
+                         i ? LLM_E_FORMAT : LLM_E_INVALID);
+        assert_null(tokenizer);
+    }
+    llm_context_free(context);
+}
+
 /* ---- llama.cpp's vectors ---- */
 
 static void check_vectors(llm_context *context, const char *folder, const char *name)
@@ -442,6 +534,7 @@ int main(void)
         cmocka_unit_test(test_save_again), cmocka_unit_test(test_arrays),
         cmocka_unit_test(test_bad_models), cmocka_unit_test(test_bad_arrays),
         cmocka_unit_test(test_long),       cmocka_unit_test(test_vectors),
+        cmocka_unit_test(test_train),      cmocka_unit_test(test_train_refused),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
