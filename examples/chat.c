@@ -19,10 +19,20 @@ static int32_t print_piece(void *user, const llm_token *token)
     return 0;
 }
 
-/* [{"role": "user", "content": question}], with nothing in the question to escape. */
+/* [{"role": "user", "content": question}] as JSON. */
 static void make_messages(char *out, size_t room, const char *question)
 {
-    (void)snprintf(out, room, "[{\"role\": \"user\", \"content\": \"%s\"}]", question);
+    size_t size = (size_t)snprintf(out, room, "[{\"role\": \"user\", \"content\": \"");
+
+    for (; *question && size + 16 < room; question++) {
+        if (*question == '"' || *question == '\\')
+            out[size++] = '\\';
+        if ((unsigned char)*question < ' ')
+            size += (size_t)snprintf(out + size, room - size, "\\u%04x", (unsigned)*question);
+        else
+            out[size++] = *question;
+    }
+    (void)snprintf(out + size, room - size, "\"}]");
 }
 
 int main(int argc, char **argv)

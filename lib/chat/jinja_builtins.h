@@ -71,6 +71,8 @@ struct jinja_value jinja_replace(struct jinja_run *run, const struct jinja_strin
                                  int64_t count); /* < 0: all */
 size_t jinja_find_bytes(const struct jinja_string *string, const struct jinja_string *needle,
                         size_t from); /* SIZE_MAX: not there */
+size_t jinja_find_last(const struct jinja_string *string, const struct jinja_string *needle,
+                       size_t end); /* the last that ends at or before `end` */
 enum jinja_case { JINJA_UPPER, JINJA_LOWER, JINJA_CAPITALIZE, JINJA_TITLE, JINJA_SWAPCASE };
 struct jinja_value jinja_change_case(struct jinja_run *run, const struct jinja_string *string,
                                      enum jinja_case how);

@@ -167,8 +167,10 @@ static int order_values(struct jinja_run *run, struct jinja_value a, struct jinj
     }
     if (jinja_is_number(a) && jinja_is_number(b))
         return order_numbers(a, b);
-    if (a.type == JINJA_STRING && b.type == JINJA_STRING)
+    if (a.type == JINJA_STRING && b.type == JINJA_STRING) {
+        jinja_charge(run, a.as.string->size / 256);
         return order_strings(a.as.string, b.as.string);
+    }
     if (a.type == JINJA_LIST && b.type == JINJA_LIST && a.as.list->kind == b.as.list->kind &&
         a.as.list->kind <= JINJA_SEQ_TUPLE) {
         const struct jinja_list *x = a.as.list;

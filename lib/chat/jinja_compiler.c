@@ -94,15 +94,18 @@ int32_t jinja_name(struct jinja_compiler *c, const char *data, size_t size)
 {
     struct jinja_program *p = c->program;
 
-    for (size_t i = 0; i < p->name_count; i++) {
-        if (p->names[i]->size == size && memcmp(p->names[i]->data, data, size) == 0)
-            return (int32_t)i;
-    }
+    const struct map_entry *known = map_find(&c->names, data, size);
+    bool inserted;
+
+    if (known)
+        return (int32_t)known->value;
     if (p->name_count == 4096)
         jinja_compile_error(c, LLM_E_RANGE, "more than 4096 different names");
     if (!reserve(c, (void **)&p->names, &p->name_capacity, p->name_count, sizeof *p->names))
         return 0;
     p->names[p->name_count] = keep_string(c, data, size);
+    if (!c->status)
+        c->status = map_put(&c->names, data, size, (int64_t)p->name_count, &inserted);
     return c->status ? 0 : (int32_t)p->name_count++;
 }
 

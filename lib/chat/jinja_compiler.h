@@ -7,6 +7,7 @@
 #ifndef CHAT_JINJA_COMPILER_H
 #define CHAT_JINJA_COMPILER_H
 
+#include "base/map.h"
 #include "chat/jinja_lexer.h"
 #include "chat/jinja_program.h"
 
@@ -19,6 +20,7 @@ struct jinja_for { /* the loop whose body is being compiled */
 
 struct jinja_compiler {
     struct jinja_program *program;
+    struct map names;                /* index of each name */
     const struct jinja_token *token; /* the current one; never past JINJA_T_END */
     int depth;
     struct jinja_for *loop;

@@ -634,6 +634,7 @@ static void exchange(struct jinja_program *program, int32_t begin, int32_t middl
 void jinja_expression(struct jinja_compiler *c, unsigned flags)
 {
     int32_t begin = jinja_here(c);
+    int depth = c->depth;
 
     if (!jinja_enter(c))
         return;
@@ -643,6 +644,8 @@ void jinja_expression(struct jinja_compiler *c, unsigned flags)
         int32_t jump;
         int32_t done;
 
+        if (!jinja_enter(c)) /* code moves once for each, which must not become often */
+            break;
         disjunction(c);
         jump = jinja_emit(c, JINJA_OP_JUMP_FALSE, 0, 0);
         if (c->status)
@@ -657,5 +660,5 @@ void jinja_expression(struct jinja_compiler *c, unsigned flags)
             push(c, jinja_undefined(NULL));
         jinja_patch(c, done, jinja_here(c));
     }
-    jinja_leave(c);
+    c->depth = depth;
 }

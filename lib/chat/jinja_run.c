@@ -45,6 +45,7 @@ static struct jinja_value load(struct machine *m, int32_t name)
 {
     struct jinja_value value = m->globals[name];
 
+    jinja_charge(m->run, (m->variable_count - m->base) / 64); /* for the search */
     for (size_t i = m->variable_count; i > m->base; i--) {
         if (m->variables[i - 1].name == name) {
             value = m->variables[i - 1].value;
@@ -68,6 +69,7 @@ static void store(struct machine *m, int32_t name, struct jinja_value value)
         m->globals[name] = value;
         return;
     }
+    jinja_charge(m->run, (m->variable_count - m->scopes[m->scope_count - 1]) / 64);
     for (size_t i = m->variable_count; i > m->scopes[m->scope_count - 1]; i--) {
         if (m->variables[i - 1].name == name) {
             m->variables[i - 1].value = value;

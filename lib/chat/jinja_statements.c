@@ -581,6 +581,7 @@ llm_status jinja_compile(struct jinja_program *program, struct memory *memory, c
         return status_set(LLM_E_RANGE, "the template has %zu bytes, more than %d", size,
                           JINJA_SOURCE_MAX);
     arena_init(&arena, memory);
+    map_init(&c.names, memory);
     c.status = jinja_lex(&tokens, &count, &arena, text, size);
     if (!c.status) {
         c.token = tokens;
@@ -588,6 +589,7 @@ llm_status jinja_compile(struct jinja_program *program, struct memory *memory, c
         jinja_emit(&c, JINJA_OP_END, 0, 0);
     }
     arena_free(&arena);
+    map_free(&c.names);
     if (c.status)
         jinja_program_free(program);
     return c.status;

@@ -161,25 +161,14 @@ static void split_at(struct jinja_run *run, const struct jinja_string *s,
     jinja_list_add(run, list, jinja_slice_of(run, s, begin, s->size));
 }
 
-/* The last occurrence that ends at or before `end`. */
-static size_t find_last(const struct jinja_string *s, const struct jinja_string *needle, size_t end)
-{
-    if (needle->size > end)
-        return SIZE_MAX;
-    for (size_t at = end - needle->size + 1; at-- > 0;) {
-        if (memcmp(s->data + at, needle->data, needle->size) == 0)
-            return at;
-    }
-    return SIZE_MAX;
-}
-
 static void rsplit_at(struct jinja_run *run, const struct jinja_string *s,
                       const struct jinja_string *separator, int64_t most, struct jinja_value list)
 {
     size_t end = s->size;
     size_t found;
 
-    while (!run->status && most-- != 0 && (found = find_last(s, separator, end)) != SIZE_MAX) {
+    while (!run->status && most-- != 0 &&
+           (found = jinja_find_last(s, separator, end)) != SIZE_MAX) {
         jinja_list_add(run, list, jinja_slice_of(run, s, found + separator->size, end));
         end = found;
     }
@@ -318,7 +307,8 @@ static struct jinja_value position_of(struct jinja_run *run, struct jinja_value 
         return must ? jinja_fail(run, LLM_E_FORMAT, "substring not found") : jinja_int(-1);
     begin = jinja_code_point_at(s, (size_t)from);
     part = (struct jinja_string){s->data, jinja_code_point_at(s, (size_t)to), NULL, JINJA_TRUSTED};
-    found = last ? find_last(&part, needle, part.size) : jinja_find_bytes(&part, needle, begin);
+    found =
+        last ? jinja_find_last(&part, needle, part.size) : jinja_find_bytes(&part, needle, begin);
     if (found == SIZE_MAX || found < begin)
         return must ? jinja_fail(run, LLM_E_FORMAT, "substring not found") : jinja_int(-1);
     part.size = found;
@@ -376,7 +366,7 @@ static struct jinja_value partition_at(struct jinja_run *run, struct jinja_value
         return jinja_undefined(NULL);
     if (separator->size == 0)
         return jinja_fail(run, LLM_E_FORMAT, "empty separator");
-    at = last ? find_last(s, separator, s->size) : jinja_find_bytes(s, separator, 0);
+    at = last ? jinja_find_last(s, separator, s->size) : jinja_find_bytes(s, separator, 0);
     if (at == SIZE_MAX) {
         struct jinja_value empty = jinja_text(run, "");
 

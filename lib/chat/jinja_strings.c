@@ -35,8 +35,10 @@ size_t jinja_before(const struct jinja_string *string, size_t position)
     return position;
 }
 
-size_t jinja_find_bytes(const struct jinja_string *string, const struct jinja_string *needle,
-                        size_t from)
+enum { SHORT_NEEDLE = 32 };
+
+static size_t find_short(const struct jinja_string *string, const struct jinja_string *needle,
+                         size_t from)
 {
     const char *end = string->data + string->size;
     const char *at = string->data + from;
@@ -52,6 +54,73 @@ size_t jinja_find_bytes(const struct jinja_string *string, const struct jinja_st
         at++;
     }
     return SIZE_MAX;
+}
+
+/* A byte of a text read from its beginning or from its end. */
+static uint64_t byte_of(const char *data, size_t size, size_t index, bool backwards)
+{
+    return (unsigned char)data[backwards ? size - 1 - index : index];
+}
+
+/* Long needles: Rabin and Karp's rolling hash, so that the time stays in proportion to the text
+ * whatever it holds. How much of the text, read in that direction, stands before the match. */
+static size_t find_long(const char *data, size_t size, const struct jinja_string *needle,
+                        bool backwards)
+{
+    const uint64_t prime = 4294967291u;
+    const uint64_t base = 16777619u;
+    size_t length = needle->size;
+    uint64_t wanted = 0;
+    uint64_t hash = 0;
+    uint64_t power = 1; /* base^(length - 1) */
+
+    if (length > size)
+        return SIZE_MAX;
+    for (size_t i = 0; i < length; i++) {
+        wanted = (wanted * base + byte_of(needle->data, length, i, backwards)) % prime;
+        hash = (hash * base + byte_of(data, size, i, backwards)) % prime;
+        power = i ? power * base % prime : power;
+    }
+    for (size_t i = 0;; i++) {
+        uint64_t gone;
+
+        if (hash == wanted &&
+            memcmp(data + (backwards ? size - i - length : i), needle->data, length) == 0)
+            return i;
+        if (i + length >= size)
+            return SIZE_MAX;
+        gone = byte_of(data, size, i, backwards) * power % prime;
+        hash = ((hash + prime - gone) * base + byte_of(data, size, i + length, backwards)) % prime;
+    }
+}
+
+size_t jinja_find_last(const struct jinja_string *string, const struct jinja_string *needle,
+                       size_t end)
+{
+    size_t found;
+
+    if (needle->size > end)
+        return SIZE_MAX;
+    if (needle->size > SHORT_NEEDLE) {
+        found = find_long(string->data, end, needle, true);
+        return found == SIZE_MAX ? SIZE_MAX : end - found - needle->size;
+    }
+    for (size_t at = end - needle->size + 1; at-- > 0;) {
+        if (memcmp(string->data + at, needle->data, needle->size) == 0)
+            return at;
+    }
+    return SIZE_MAX;
+}
+
+size_t jinja_find_bytes(const struct jinja_string *string, const struct jinja_string *needle,
+                        size_t from)
+{
+    if (needle->size > SHORT_NEEDLE) {
+        size_t found = find_long(string->data + from, string->size - from, needle, false);
+
+        return found == SIZE_MAX ? SIZE_MAX : from + found;
+    }
+    return find_short(string, needle, from);
 }
 
 /* Is the code point at `position` one of those to strip? */
@@ -70,14 +139,16 @@ struct jinja_value jinja_strip(struct jinja_run *run, const struct jinja_string 
     size_t end = string->size;
     size_t size;
 
-    while ((sides & 1) && begin < end && jinja_charge(run, characters ? 1 : 0)) {
+    while ((sides & 1) && begin < end &&
+           jinja_charge(run, characters ? 1 + characters->size / 64 : 0)) {
         uint32_t c = jinja_code_point(string, begin, &size);
 
         if (!is_stripped(string, begin, size, c, characters))
             break;
         begin += size;
     }
-    while ((sides & 2) && end > begin && jinja_charge(run, characters ? 1 : 0)) {
+    while ((sides & 2) && end > begin &&
+           jinja_charge(run, characters ? 1 + characters->size / 64 : 0)) {
         size_t last = jinja_before(string, end);
         uint32_t c = jinja_code_point(string, last, &size);
 

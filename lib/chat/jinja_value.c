@@ -293,7 +293,9 @@ static uint32_t key_hash(struct jinja_value key)
 static struct jinja_entry *find(struct jinja_run *run, const struct jinja_dict *dict,
                                 struct jinja_value key, uint32_t hash)
 {
-    if (!jinja_charge(run, dict->count / 16))
+    size_t length = key.type == JINJA_STRING ? key.as.string->size : 0;
+
+    if (!jinja_charge(run, dict->count / 16 + length / 64))
         return NULL;
     for (size_t i = 0; i < dict->count; i++) {
         if (dict->entries[i].hash == hash && jinja_equal(run, dict->entries[i].key, key))
