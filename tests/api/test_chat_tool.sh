@@ -51,17 +51,17 @@ printf 'One "quoted" \\ question\nTwo\nThree\n/save b.json\n' |
 cmp a.json b.json || fail "a conversation from a file is answered differently"
 
 # Ctrl-C ends the answer, not the program; at the prompt the second one leaves.
-mkfifo questions
-"$llm" chat --model model --max-tokens 0 --temperature 0 <questions >out.txt 2>err.txt &
+mkfifo questions answers
+"$llm" chat --model model --max-tokens 0 --temperature 0 <questions >answers 2>err.txt &
 pid=$!
-exec 3>questions
+exec 3>questions 4<answers
 echo "Talk until you are stopped" >&3
-n=0
-while [ ! -s out.txt ] && [ $n -lt 200 ]; do sleep 0.05; n=$((n + 1)); done
+dd bs=1 count=1 <&4 >first.txt 2>/dev/null # waits for the answer to begin
 kill -INT $pid
+cat <&4 >out.txt &
 n=0
 while ! grep -q 'stopped' out.txt && [ $n -lt 200 ]; do sleep 0.05; n=$((n + 1)); done
-grep -q '(stopped)' out.txt || { cat err.txt; fail "Ctrl-C does not stop the answer"; }
+grep -q '(stopped)' out.txt || { cat err.txt; head -c 600 out.txt; fail "Ctrl-C does not stop the answer"; }
 echo "/save stopped.json" >&3
 n=0
 while [ ! -s stopped.json ] && [ $n -lt 200 ]; do sleep 0.05; n=$((n + 1)); done
@@ -74,7 +74,7 @@ grep -q 'leaves' err.txt || fail "Ctrl-C at the prompt says nothing"
 kill -0 $pid 2>/dev/null || fail "one Ctrl-C at the prompt ended the program"
 kill -INT $pid
 wait $pid || fail "leaving is a failure"
-exec 3>&-
+exec 3>&- 4<&-
 
 ! "$llm" chat >out.txt 2>err.txt || fail "chat without a model"
 grep -q 'model is missing' err.txt || fail "no message without a model"
