@@ -5,6 +5,8 @@
  */
 #include <llm.h>
 
+#include "failing_allocator.h"
+
 #include <jansson.h>
 #include <math.h>
 #include <setjmp.h>
@@ -327,13 +329,82 @@ static void foreign_directories(void **state)
     llm_context_free(context);
 }
 
+/* ---- memory ---- */
+
+static llm_status load(llm_task **task, llm_context *context, const char *name)
+{
+    char path[1024];
+
+    snprintf(path, sizeof path, "%s/tasks/%s", getenv("LLM_TEST_GOLDEN"), name);
+    return llm_task_load(task, context, path, NULL);
+}
+
+static llm_status answer_scenario(llm_context *context, void *user)
+{
+    static const char text[] =
+        "The cat sits outside. Anna lives in New York City with Bob. The cat "
+        "sits outside. Anna eats a piece of bread in the park.";
+    llm_answer_options options;
+    llm_answer answers[2];
+    llm_task *task = NULL;
+    size_t count;
+    llm_status status = load(&task, context, "answer");
+
+    (void)user;
+    (void)llm_answer_options_init(&options, sizeof options);
+    options.overlap = 4;
+    if (!status)
+        status =
+            llm_task_answer(answers, 2, &count, task, "Where?", 6, text, sizeof text - 1, &options);
+    llm_task_free(task);
+    return status;
+}
+
+static llm_status tag_scenario(llm_context *context, void *user)
+{
+    llm_entity entities[8];
+    llm_task *task = NULL;
+    size_t count;
+    llm_status status = load(&task, context, "tag");
+
+    (void)user;
+    if (!status)
+        status = llm_task_tag(entities, 8, &count, task, "Anna lives", 10, LLM_TAGS_AVERAGE);
+    llm_task_free(task);
+    return status;
+}
+
+static llm_status rerank_scenario(llm_context *context, void *user)
+{
+    const char *const documents[2] = {"Anna lives here", ""};
+    const size_t sizes[2] = {15, 0};
+    llm_task *task = NULL;
+    float scores[2];
+    llm_status status = load(&task, context, "rerank");
+
+    (void)user;
+    if (!status)
+        status = llm_task_rerank(scores, task, "Where?", 6, documents, sizes, 2);
+    llm_task_free(task);
+    return status;
+}
+
+static void failing_allocations(void **state)
+{
+    (void)state;
+    failing_allocator_run(answer_scenario, NULL, 3);
+    failing_allocator_run(tag_scenario, NULL, 5);
+    failing_allocator_run(rerank_scenario, NULL, 5);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(vectors_agree),      cmocka_unit_test(labels_agree),
-        cmocka_unit_test(ranks_agree),        cmocka_unit_test(entities_agree),
-        cmocka_unit_test(answers_agree),      cmocka_unit_test(masks_agree),
-        cmocka_unit_test(translations_agree), cmocka_unit_test(foreign_directories),
+        cmocka_unit_test(vectors_agree),       cmocka_unit_test(labels_agree),
+        cmocka_unit_test(ranks_agree),         cmocka_unit_test(entities_agree),
+        cmocka_unit_test(answers_agree),       cmocka_unit_test(masks_agree),
+        cmocka_unit_test(translations_agree),  cmocka_unit_test(foreign_directories),
+        cmocka_unit_test(failing_allocations),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
