@@ -299,6 +299,7 @@ static void test_misuse(void **state)
     llm_task *task = (llm_task *)1;
     static const int32_t bad[9] = {1, 2, 32};
     static const int32_t bad_types[9] = {0, 2};
+    static const int32_t many[17] = {0};
     static const size_t zero[2] = {0, 4}, longer[1] = {17};
     const char *text = "a";
     size_t size = 1, needed;
@@ -336,11 +337,13 @@ static void test_misuse(void **state)
     batch.type_ids = NULL;
     batch.lengths = zero;
     assert_int_equal(llm_task_embed_ids(vectors, 16, NULL, task, &batch), LLM_E_RANGE);
+    batch.ids = many;
     batch.lengths = longer;
     batch.count = 1;
     assert_int_equal(llm_tape_new(&tape, context, NULL), LLM_OK);
     assert_int_equal(llm_op_task_scores(&out, tape, model, &batch), LLM_E_RANGE);
     assert_int_equal(llm_tape_reset(tape), LLM_OK);
+    batch.ids = ids;
     batch.lengths = lengths;
     assert_int_equal(llm_op_task_loss(&out, tape, model, &batch), LLM_E_UNSUPPORTED);
     assert_int_equal(llm_tape_reset(tape), LLM_OK);
