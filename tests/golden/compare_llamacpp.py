@@ -3,9 +3,10 @@
 ids here and there, and the tensors after a conversion back.
 
 Usage: LIBLLM=build/lib/libllm.so compare_llamacpp.py [--type f32] [--text FILE]
-           [VARIANT... | FILE.gguf... | DIRECTORY...]
+           [--quantize 15,...] [VARIANT... | FILE.gguf... | DIRECTORY...]
 With --text, models with a tokenizer are converted with it; the ids of the file's lines must be the same
-there, and the perplexity is that of the text.
+there, and the perplexity is that of the text. With --quantize, llama.cpp quantizes the file written here
+to these types (numbers of llama_ftype), and the result is read by both.
 Needs torch, transformers, llama-cpp-python, numpy, safetensors. Exits with 1 when a perplexity
 differs by more than 0.1 % (block types: llama.cpp rounds activations to 8 bits too, 2 %).
 """
@@ -122,7 +123,21 @@ def same_tensors(first, second):
     return worst < 1e-6  # norms of Gemma, stored plus one
 
 
-def compare_variant(name, kind, tolerance):
+def compare_quantized(path, label, types):
+    good = True
+    for number in types:
+        parameters = llama_cpp.llama_model_quantize_default_params()
+        parameters.ftype, parameters.nthread = number, 1
+        target = path.parent / f"q{number}.gguf"
+        if llama_cpp.llama_model_quantize(str(path).encode(), str(target).encode(),
+                                          ctypes.byref(parameters)):
+            print(f"{label:16} type {number}: llama.cpp cannot quantize the file")
+            return False
+        good = compare_file(target, f"{label} type {number}", 2e-2) and good
+    return good
+
+
+def compare_variant(name, kind, tolerance, types):
     if name == "gpt2":
         from transformers import GPT2Config, GPT2LMHeadModel
         torch.manual_seed(1)
@@ -140,6 +155,7 @@ def compare_variant(name, kind, tolerance):
             print(f"{name:16} {error}")
             return name in REFUSED and REFUSED[name] in str(error)
         fits = compare_file(folder / "b.gguf", name, tolerance)
+        fits = compare_quantized(folder / "b.gguf", name, types) and fits
         return fits and (kind not in (None, "f32") or same_tensors(folder / "a", folder / "c"))
 
 
@@ -154,11 +170,13 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--text")
     parser.add_argument("--type", default=None)
+    parser.add_argument("--quantize", default="")
     parser.add_argument("models", nargs="*")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     plain = arguments.type in (None, "f32", "f16", "bf16")
     tolerance = 1e-3 if plain else 2e-2
+    types = [int(number) for number in arguments.quantize.split(",") if number]
     good = True
     for name in arguments.models or ["gpt2", *VARIANTS]:
         text = pathlib.Path(arguments.text).read_text() if arguments.text else None
@@ -169,7 +187,7 @@ def main():
         elif name.endswith(".gguf"):
             good = compare_file(pathlib.Path(name), pathlib.Path(name).name, tolerance) and good
         else:
-            good = compare_variant(name, arguments.type, tolerance) and good
+            good = compare_variant(name, arguments.type, tolerance, types) and good
     return 0 if good else 1
 
 
