@@ -48,8 +48,8 @@ LLM_API llm_status llm_chat_template_new(llm_chat_template **out, llm_context *c
 /** Load the template of a model.
  *  @param path UTF-8. A model directory: chat_template.jinja (and, beside it,
  *  additional_chat_templates) comes before the field chat_template of tokenizer_config.json, before
- *  chat_template.json; or one such file. The special tokens that tokenizer_config.json names
- *  (bos_token, eos_token, ..) become variables of the template.
+ *  chat_template.json; or one such file, or a GGUF file that has one. The special tokens that
+ * tokenizer_config.json names (bos_token, eos_token, ..) become variables of the template.
  *  @param name which of several templates; NULL: "default", and "tool_use", if there is one, when
  *  tools are given.
  *  @return as llm_chat_template_new(); also LLM_E_IO (also: the model has no template),

@@ -5,6 +5,7 @@
  */
 #include "api/check.h"
 #include "chat/chat_parser.h"
+#include "models/gguf_vocabulary.h"
 #include "tokenizer/tokenizer.h"
 
 #include <string.h>
@@ -27,9 +28,29 @@ llm_status llm_chat_template_new(llm_chat_template **out, llm_context *context, 
     return chat_template_new(out, context, text, size);
 }
 
+/* GGUF files have their template among the metadata. */
+static llm_status load_gguf(llm_chat_template **out, bool *found, llm_context *context,
+                            const char *path, const char *name)
+{
+    struct text text;
+    llm_status status;
+
+    text_init(&text, &context->memory);
+    status = gguf_template_of_path(&text, found, context, path, name);
+    if (!status && *found && !text_is_utf8(text.data, text.size))
+        status = status_set(LLM_E_FORMAT, "%s: the chat template is not UTF-8", path);
+    if (!status && *found)
+        status = status_prefix(chat_template_new(out, context, text.data, text.size), "%s", path);
+    text_free(&text);
+    return status;
+}
+
 llm_status llm_chat_template_load(llm_chat_template **out, llm_context *context, const char *path,
                                   const char *name)
 {
+    llm_status status;
+    bool found;
+
     if (!out)
         return null_argument("llm_chat_template_load", "out");
     *out = NULL;
@@ -37,7 +58,8 @@ llm_status llm_chat_template_load(llm_chat_template **out, llm_context *context,
         return null_argument("llm_chat_template_load", "context");
     if (!path)
         return null_argument("llm_chat_template_load", "path");
-    return chat_template_load(out, context, path, name);
+    status = load_gguf(out, &found, context, path, name);
+    return status || found ? status : chat_template_load(out, context, path, name);
 }
 
 const char *llm_chat_template_text(const llm_chat_template *chat, size_t *size_out)

@@ -48,7 +48,8 @@ llm_status llm_tokenizer_load_with(llm_tokenizer **out, llm_context *context, co
     if (own.split < -1 || own.split > LLM_SPLIT_O200K || own.reserved)
         return status_set(LLM_E_INVALID, "llm_tokenizer_load_options: split %d or reserved %d",
                           (int)own.split, (int)own.reserved);
-    return tokenizer_load_split(out, context, path, own.split);
+    return own.split < 0 ? tokenizer_of_path(out, context, path)
+                         : tokenizer_load_split(out, context, path, own.split);
 }
 
 llm_status llm_tokenizer_load_memory(llm_tokenizer **out, llm_context *context, const char *json,

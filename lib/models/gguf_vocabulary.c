@@ -3,6 +3,7 @@
 
 #include "tokenizer/vocabulary_arrays.h"
 
+#include <stdio.h>
 #include <string.h>
 
 /* ---- tables ------------------------------------------------------------------------------------
@@ -286,6 +287,32 @@ llm_status tokenizer_of_path(llm_tokenizer **out, llm_context *context, const ch
             return status;
     }
     status = status_prefix(gguf_to_tokenizer(out, context, source->metadata), "%s", path);
+    tensor_source_close(source);
+    return status;
+}
+
+llm_status gguf_template_of_path(struct text *out, bool *found, llm_context *context,
+                                 const char *path, const char *name)
+{
+    struct tensor_source *source = NULL;
+    const struct gguf_value *value;
+    char key[128];
+    llm_status status = holds_gguf(found, &context->memory, path);
+
+    *found = *found && !file_is_directory(path);
+    if (status || !*found)
+        return status;
+    (void)snprintf(key, sizeof key,
+                   name ? "tokenizer.chat_template.%.80s" : "tokenizer.chat_template%.0s",
+                   name ? name : "");
+    status = tensor_source_open(&source, &context->memory, path);
+    value = status ? NULL : gguf_find(source->metadata, key);
+    if (!status && (!value || value->type != GGUF_STRING))
+        status = status_set(name ? LLM_E_RANGE : LLM_E_IO, "%s holds no text \"%s\"", path, key);
+    if (!status)
+        text_append(out, value->text.data, value->text.size);
+    if (!status && out->failed)
+        status = LLM_E_NOMEM;
     tensor_source_close(source);
     return status;
 }

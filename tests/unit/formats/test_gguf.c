@@ -410,6 +410,59 @@ static void refuses_bad_tensors(void **state)
     }
 }
 
+/* All pairs of extreme sizes in two of four places, all type numbers: an error, or a file whose
+ * tensors lie inside it. */
+static void survives_extreme_shapes(void **state)
+{
+    static const uint64_t sizes[] = {
+        0, 1, UINT64_MAX, (uint64_t)1 << 31, (uint64_t)1 << 32, (uint64_t)1 << 62, INT64_MAX, 256};
+    size_t kept = 0;
+
+    (void)state;
+    for (uint32_t round = 0; round < 4096 * 4; round++) {
+        struct tensor_source *source;
+        struct text file;
+
+        header(&file, 1, 0);
+        string(&file, "t");
+        bits(&file, 4, 4);
+        for (int i = 0; i < 4; i++)
+            bits(&file, sizes[round >> (3 * i) & 7], 8);
+        bits(&file, round % 44, 4);
+        bits(&file, 0, 8);
+        pad(&file);
+        if (open_bytes(&source, file.data, file.size) == LLM_OK) {
+            assert_true(source->list[0].bytes == 0);
+            kept++;
+        }
+        tensor_source_close(source);
+        text_free(&file);
+    }
+    assert_true(kept > 100);
+}
+
+/* A million names, all the same, or all different and too short a file. */
+static void names_cost_no_squares(void **state)
+{
+    struct tensor_source *source;
+    struct text file;
+
+    (void)state;
+    header(&file, 0, 500000);
+    for (int i = 0; i < 500000; i++) {
+        char key[16];
+
+        (void)snprintf(key, sizeof key, "k%d", i);
+        string(&file, key);
+        bits(&file, GGUF_U8, 4);
+        bits(&file, 1, 1);
+    }
+    assert_int_equal(LLM_OK, open_bytes(&source, file.data, file.size));
+    assert_int_equal(500000, source->metadata->keys.count);
+    tensor_source_close(source);
+    text_free(&file);
+}
+
 /* ---- writing -----------------------------------------------------------------------------------
  */
 
@@ -655,12 +708,13 @@ static void reads_llama2c(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(reads_values),        cmocka_unit_test(survives_damage),
-        cmocka_unit_test(refuses_bad_starts),  cmocka_unit_test(refuses_bad_pairs),
-        cmocka_unit_test(refuses_double_keys), cmocka_unit_test(refuses_bad_tensors),
-        cmocka_unit_test(writes_and_reads),    cmocka_unit_test(splits),
-        cmocka_unit_test(refuses_to_write),    cmocka_unit_test(reads_through_a_callback),
-        cmocka_unit_test(refuses_pickles),     cmocka_unit_test(reads_llama2c),
+        cmocka_unit_test(reads_values),          cmocka_unit_test(survives_damage),
+        cmocka_unit_test(refuses_bad_starts),    cmocka_unit_test(refuses_bad_pairs),
+        cmocka_unit_test(refuses_double_keys),   cmocka_unit_test(refuses_bad_tensors),
+        cmocka_unit_test(writes_and_reads),      cmocka_unit_test(survives_extreme_shapes),
+        cmocka_unit_test(names_cost_no_squares), cmocka_unit_test(splits),
+        cmocka_unit_test(refuses_to_write),      cmocka_unit_test(reads_through_a_callback),
+        cmocka_unit_test(refuses_pickles),       cmocka_unit_test(reads_llama2c),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);
