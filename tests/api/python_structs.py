@@ -38,7 +38,8 @@ def main(root, library, compiler):
              "Seq2SeqOptions": "llm_seq2seq_options", "Entity": "llm_entity",
              "Answer": "llm_answer", "Fill": "llm_fill",
              "AdapterOptions": "llm_adapter_options", "LoadOptions": "llm_model_load_options",
-             "ConvertOptions": "llm_model_convert_options"}
+             "ConvertOptions": "llm_model_convert_options",
+             "EncodingOptions": "llm_encoding_options"}
     problems = []
     for name in dir(libllm):
         kind = getattr(libllm, name)
