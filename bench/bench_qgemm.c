@@ -162,7 +162,9 @@ static void fill_weights(const struct qgemm_weights *weights, unsigned char *blo
     struct qgemm_rows source = {block, 0, scales};
 
     for (int64_t i = 0; i < bytes; i++)
-        block[i] = (unsigned char)(i % 37);
+        block[i] = (unsigned char)(64 + i % 37);
+    for (int64_t i = 0; i < 16 * weights->k; i++)
+        scales[i] = 1.0f;
     for (int64_t first = 0; first < weights->n; first += QGEMM_PANEL)
         qgemm_pack(weights, first,
                    weights->n - first < QGEMM_PANEL ? weights->n - first : QGEMM_PANEL, &source);

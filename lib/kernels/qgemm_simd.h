@@ -506,6 +506,68 @@ INLINE void multiply(const int groups, const int planes, const int low, const in
     REPEAT6(i, width, REPEAT4(v, VECTORS, f_store(sums + i * ROWS + v * LANES, f[v][i]);))
 }
 
+/* ---- activations -------------------------------------------------------------------------------
+ */
+
+/* 32 values to codes; what the portable round_block() gives. */
+INLINE float round_block(const float *in, int8_t codes[32], int32_t sums[3])
+{
+    vf x[32 / LANES];
+    vi most = i_zero();
+    uint32_t bits;
+    float largest;
+    vf factor;
+
+    REPEAT8(i, 32 / LANES, x[i] = f_load(in + i * LANES);
+            most = i_max32(most, i_and(f_as_bits(x[i]), i_set32(0x7fffffff)));)
+    bits = (uint32_t)i_most(most);
+    memset(sums, 0, 3 * sizeof *sums);
+    if (bits >= 0x7f800000u || bits < 0x0d800000u) { /* not finite; below 2^-100 */
+        memset(codes, 0, 32);
+        bits = bits >= 0x7f800000u ? 0x7fc00000u : 0;
+        memcpy(&largest, &bits, sizeof largest);
+        return largest;
+    }
+    memcpy(&largest, &bits, sizeof largest);
+    factor = f_set(127.0f / largest);
+    REPEAT2(half, 2, vi sum = i_zero();
+            REPEAT4(i, 16 / LANES, vi rounded = i_round(f_mul(x[half * 16 / LANES + i], factor));
+
+                    sum = i_add32(sum, rounded); i_store_s8(codes + half * 16 + i * LANES,
+                                                            rounded);) sums[1 + half] = i_sum(sum);)
+    sums[0] = sums[1] + sums[2];
+    return largest / 127.0f;
+}
+
+static void quantize(int64_t k, const float *a, uint8_t *columns, int64_t width, int64_t column)
+{
+    for (int64_t from = 0; from < k; from += 32, columns += QGEMM_COLUMN_BYTES * width) {
+        uint8_t *rest = columns + 32 * width + 4 * column;
+        const float *in = a + from;
+        float room[32] = {0.0f};
+        int8_t codes[32];
+        int32_t sums[3];
+        float scale;
+
+        if (k - from < 32) {
+            memcpy(room, in, (size_t)(k - from) * sizeof *in);
+            in = room;
+        }
+        scale = round_block(in, codes, sums);
+        UNROLL for (int j = 0; j < 8; j++)
+            memcpy(columns + 4 * (j * width + column), codes + 4 * j, 4);
+        memcpy(rest, &scale, 4);
+        UNROLL for (int i = 0; i < 3; i++)
+        {
+            float sum = scale * (float)sums[i];
+            int32_t bias = -128 * sums[i];
+
+            memcpy(rest + 4 * width * (1 + i), &sum, 4);
+            memcpy(rest + 4 * width * (4 + i), &bias, 4);
+        }
+    }
+}
+
 /* ---- the table ---------------------------------------------------------------------------------
  */
 
@@ -604,6 +666,7 @@ static void fill(struct qgemm_kernels *kernels, const char *name)
     kernels->tile_panels = TILE_PANELS;
     kernels->tile_columns = TILE_COLUMNS;
     kernels->direct_columns = 3;
+    kernels->quantize = quantize;
 }
 
 #endif

@@ -165,6 +165,38 @@ INLINE vf f_s8(const uint8_t *p)
         _mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)(const void *)p)));
 }
 
+INLINE vi i_max32(vi a, vi b)
+{
+    return _mm512_max_epi32(a, b);
+}
+
+INLINE int32_t i_most(vi x)
+{
+    return _mm512_reduce_max_epi32(x);
+}
+
+INLINE int32_t i_sum(vi x)
+{
+    return _mm512_reduce_add_epi32(x);
+}
+
+/* To the nearest integer, even of two. */
+INLINE vi i_round(vf x)
+{
+    return _mm512_cvtps_epi32(x);
+}
+
+/* Words to bytes. */
+INLINE void i_store_s8(int8_t *p, vi x)
+{
+    _mm_storeu_si128((__m128i *)(void *)p, _mm512_cvtepi32_epi8(x));
+}
+
+INLINE vi f_as_bits(vf x)
+{
+    return _mm512_castps_si512(x);
+}
+
 INLINE vi dot_small(vi sum, vi w, vi x)
 {
     return _mm512_dpbusd_epi32(sum, w, x);

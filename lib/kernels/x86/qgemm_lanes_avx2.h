@@ -166,4 +166,44 @@ INLINE vf f_s8(const uint8_t *p)
         _mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)p)));
 }
 
+INLINE vi i_max32(vi a, vi b)
+{
+    return _mm256_max_epi32(a, b);
+}
+
+INLINE int32_t i_most(vi x)
+{
+    __m128i four = _mm_max_epi32(_mm256_castsi256_si128(x), _mm256_extracti128_si256(x, 1));
+    __m128i two = _mm_max_epi32(four, _mm_shuffle_epi32(four, 0x4e));
+
+    return _mm_cvtsi128_si32(_mm_max_epi32(two, _mm_shuffle_epi32(two, 0xb1)));
+}
+
+INLINE int32_t i_sum(vi x)
+{
+    __m128i four = _mm_add_epi32(_mm256_castsi256_si128(x), _mm256_extracti128_si256(x, 1));
+    __m128i two = _mm_add_epi32(four, _mm_shuffle_epi32(four, 0x4e));
+
+    return _mm_cvtsi128_si32(_mm_add_epi32(two, _mm_shuffle_epi32(two, 0xb1)));
+}
+
+/* To the nearest integer, even of two. */
+INLINE vi i_round(vf x)
+{
+    return _mm256_cvtps_epi32(x);
+}
+
+/* Words to bytes. */
+INLINE void i_store_s8(int8_t *p, vi x)
+{
+    __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(x), _mm256_extracti128_si256(x, 1));
+
+    _mm_storel_epi64((__m128i *)(void *)p, _mm_packs_epi16(words, words));
+}
+
+INLINE vi f_as_bits(vf x)
+{
+    return _mm256_castps_si256(x);
+}
+
 #endif
