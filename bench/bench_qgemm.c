@@ -67,13 +67,10 @@ static void read_all(void *arg, int thread, int team)
     line sum[4] = {{0}};
 
     for (size_t at = begin; at + 256 <= end; at += 256) {
-        __builtin_prefetch(limit->memory + at + 4096);
-        __builtin_prefetch(limit->memory + at + 4096 + 64);
-        __builtin_prefetch(limit->memory + at + 4096 + 128);
-        __builtin_prefetch(limit->memory + at + 4096 + 192);
         for (int i = 0; i < 4; i++) {
             line x;
 
+            __builtin_prefetch(limit->memory + at + 64 * i + 8192);
             memcpy(&x, limit->memory + at + 64 * i, sizeof x);
             sum[i] += x;
         }
@@ -98,7 +95,7 @@ static void read_all(void *arg, int thread, int team)
 #define MADD(R, N) "vpmaddubsw %%" #R "12, %%" #R "13, %%" #R #N "\n\t"
 #endif
 
-enum { PEAK_LOOPS = 400000 };
+enum { PEAK_LOOPS = 20000 };
 
 static void multiply_all(void *arg, int thread, int team)
 {
@@ -118,18 +115,47 @@ static void multiply_all(void *arg, int thread, int team)
 #endif
 }
 
-static double best_time(int threads, parallel_team_fn fn, struct limit *limit)
+static double timed(int threads, parallel_team_fn fn, struct limit *limit)
 {
+    double start = now();
+
+    parallel_team(threads, fn, limit);
+    return now() - start;
+}
+
+/* Pieces of the size of a small matrix, as the products are timed, each from memory. */
+static double measure_bandwidth(const struct qgemm_kernels *kernels, int threads)
+{
+    size_t all = (size_t)512 << 20;
+    unsigned char *memory = pages(all);
     double best = 1e30;
+    struct limit limit = {.kernels = kernels, .bytes = (size_t)4 << 20};
 
-    for (int i = 0; i < 12; i++) {
-        double start = now();
+    for (int round = 0; round < 10; round++) {
+        for (size_t at = 0; at < all; at += limit.bytes) {
+            double seconds;
 
-        parallel_team(threads, fn, limit);
-        start = now() - start;
-        best = start < best ? start : best;
+            limit.memory = memory + at;
+            seconds = timed(threads, read_all, &limit);
+            best = seconds < best ? seconds : best;
+        }
     }
-    return best;
+    free(memory);
+    return (double)limit.bytes / best;
+}
+
+static double measure_peak(const struct qgemm_kernels *kernels, int threads)
+{
+    struct limit limit = {.kernels = kernels};
+    double best = 1e30;
+    double width = strcmp(kernels->name, "avx512vnni") == 0 ? 64.0 : 32.0;
+
+    for (int i = 0; i < 100; i++) {
+        double seconds = timed(threads, multiply_all, &limit);
+
+        best = seconds < best ? seconds : best;
+    }
+    return 12.0 * PEAK_LOOPS * width * threads / best;
 }
 
 /* ---- products ----------------------------------------------------------------------------------
@@ -239,17 +265,14 @@ int main(int argc, char **argv)
     int threads = argc > 1 ? atoi(argv[1]) : 1;
     double seconds = argc > 2 ? atof(argv[2]) : 0.3;
     static struct qgemm_kernels kernels;
-    struct limit limit = {.kernels = &kernels, .bytes = (size_t)512 << 20};
     double peak, bandwidth;
 
     threads = threads < 1 ? 1 : threads > 64 ? 64 : threads;
     if (threads > 1)
         timer = CLOCK_MONOTONIC;
     qgemm_fill(&kernels, cpu_features(LLM_ISA_AUTO));
-    limit.memory = pages(limit.bytes);
-    bandwidth = (double)limit.bytes / best_time(threads, read_all, &limit);
-    peak = 12.0 * PEAK_LOOPS * (strcmp(kernels.name, "avx512vnni") == 0 ? 64.0 : 32.0) * threads /
-           best_time(threads, multiply_all, &limit);
+    bandwidth = measure_bandwidth(&kernels, threads);
+    peak = measure_peak(&kernels, threads);
     printf("{\"bench\": \"qgemm\", \"kernels\": \"%s\", \"threads\": %d, \"peak_gmacs\": %.1f, "
            "\"read_gbytes_per_s\": %.1f}\n",
            kernels.name, threads, peak * 1e-9, bandwidth * 1e-9);

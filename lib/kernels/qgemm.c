@@ -16,9 +16,12 @@
 #include "base/parallel.h"
 #include "kernels/qgemm_kernel.h"
 
+#include <string.h>
+
 enum {
-    TILE_BLOCKS = 16,                /* along k; a multiple of the longest block of a file */
-    ROWS_AT_ONCE = 512,              /* of activations */
+    TILE_BLOCKS = 16,       /* along k; a multiple of the longest block of a file */
+    ROWS_AT_ONCE = 512,     /* of activations */
+    SUM_BYTES = 256 * 1024, /* for tiles that meet the same columns, in the second-level cache */
     PRODUCTS_PER_THREAD = 64 * 1024, /* below this a thread is not worth waking */
     MOST_THREADS = 1024
 };
@@ -28,6 +31,9 @@ struct job {
     const struct qgemm *q;
     int64_t blocks; /* of 32, along k */
     int64_t rows;   /* of activations at once */
+    bool direct;
+    int64_t width; /* of the widest group of columns */
+    int64_t batch; /* tiles at once */
     int threads;
     uint8_t *columns;
     char *scratch;         /* of the threads */
@@ -64,11 +70,16 @@ static bool prepare(const struct qgemm_kernels *kernels, const struct qgemm *q, 
     job->rows = least(q->m, ROWS_AT_ONCE);
     job->threads = (int)least(least(q->threads > 0 ? q->threads : 1, useful + 1), MOST_THREADS);
     job->bytes_columns = aligned(job->rows * job->blocks * QGEMM_COLUMN_BYTES);
-    if (q->m > kernels->direct_columns) {
+    job->direct = q->m <= kernels->direct_rows && q->k > 0;
+    job->width = job->direct ? kernels->direct_columns : kernels->tile_columns;
+    job->batch = 1;
+    if (!job->direct) {
+        job->batch = SUM_BYTES / (job->rows * tile_rows * (int64_t)sizeof(float));
+        job->batch = job->batch < 1 ? 1 : job->batch > 8 ? 8 : job->batch;
         job->bytes_codes = tile_rows * TILE_BLOCKS * QGEMM_BLOCK * planes;
         job->bytes_scales = tile_rows * TILE_BLOCKS * 2 * (int64_t)sizeof(float);
     }
-    job->bytes_sums = aligned(job->rows * tile_rows * (int64_t)sizeof(float));
+    job->bytes_sums = aligned(job->batch * job->rows * tile_rows * (int64_t)sizeof(float));
     return q->m > 0 && q->outputs > 0;
 }
 
@@ -77,18 +88,21 @@ static int64_t thread_bytes(const struct job *job)
     return job->bytes_codes + 2 * job->bytes_scales + job->bytes_sums;
 }
 
-/* The columns of activations lie in groups of nearly equal width, none above `tile_columns`. */
+/* The columns of activations lie in groups of nearly equal width, none above `width`. */
+static int64_t groups_of(const struct job *job, int64_t rows)
+{
+    return (rows + job->width - 1) / job->width;
+}
+
 static int64_t group_begin(const struct job *job, int64_t rows, int64_t group)
 {
-    int64_t groups = (rows + job->kernels->tile_columns - 1) / job->kernels->tile_columns;
-
-    return rows * group / groups;
+    return rows * group / groups_of(job, rows);
 }
 
 static void quantize_rows(const struct job *job, int64_t first, int64_t rows, int thread, int team)
 {
     const struct qgemm *q = job->q;
-    int64_t groups = (rows + job->kernels->tile_columns - 1) / job->kernels->tile_columns;
+    int64_t groups = groups_of(job, rows);
     int64_t per_column = job->blocks * QGEMM_COLUMN_BYTES;
 
     for (int64_t group = groups * thread / team; group < groups * (thread + 1) / team; group++) {
@@ -125,55 +139,74 @@ static void finish(const struct qgemm_output *output, const float *sums, int64_t
     }
 }
 
-static void run_direct(const struct job *job, const struct qgemm_output *output, int64_t tile,
-                       int64_t first, int64_t rows, float *sums)
-{
-    const struct qgemm_kernels *kernels = job->kernels;
-    int64_t panels = (output->weights->n + QGEMM_PANEL - 1) / QGEMM_PANEL;
-    int64_t end = least((tile + 1) * kernels->tile_panels, panels);
-
-    for (int64_t panel = tile * kernels->tile_panels; panel < end; panel++) {
-        kernels->direct[output->weights->type](output->weights, panel, job->columns, rows, sums);
-        finish(output, sums, QGEMM_PANEL, first, rows, panel * QGEMM_PANEL);
-    }
-}
-
-static void run_tile(const struct job *job, const struct qgemm_output *output, int64_t index,
-                     int64_t first, int64_t rows, char *scratch)
+static void run_direct(const struct job *job, const struct qgemm_output *output, int64_t begin,
+                       int64_t end, int64_t first, int64_t rows, char *scratch)
 {
     const struct qgemm_kernels *kernels = job->kernels;
     const struct qgemm_weights *weights = output->weights;
     int64_t panels = (weights->n + QGEMM_PANEL - 1) / QGEMM_PANEL;
-    int64_t tile_rows = kernels->tile_panels * QGEMM_PANEL;
-    int64_t groups = (rows + kernels->tile_columns - 1) / kernels->tile_columns;
-    struct qgemm_tile tile = {
+    float *sums = (float *)(void *)scratch;
+
+    panels = least(end * kernels->tile_panels, panels);
+    for (int64_t panel = begin * kernels->tile_panels; panel < panels; panel++) {
+        for (int64_t group = 0; group < groups_of(job, rows); group++) {
+            int64_t from = group_begin(job, rows, group);
+            int64_t width = group_begin(job, rows, group + 1) - from;
+
+            kernels->direct[weights->type](weights, panel,
+                                           job->columns + from * job->blocks * QGEMM_COLUMN_BYTES,
+                                           width, sums + from * QGEMM_PANEL);
+        }
+        finish(output, sums, QGEMM_PANEL, first, rows, panel * QGEMM_PANEL);
+    }
+}
+
+/* Blocks from `from` on of one tile, times all columns. */
+static void multiply_tile(const struct job *job, const struct qgemm_weights *weights, int64_t tile,
+                          int64_t from, int64_t rows, const struct qgemm_tile *room, float *sums)
+{
+    const struct qgemm_kernels *kernels = job->kernels;
+    int64_t panels = (weights->n + QGEMM_PANEL - 1) / QGEMM_PANEL;
+    int64_t blocks = least(job->blocks - from, TILE_BLOCKS);
+
+    for (int64_t place = 0; place < kernels->tile_panels; place++)
+        kernels->unpack[weights->type](weights,
+                                       least(tile * kernels->tile_panels + place, panels - 1), from,
+                                       blocks, room, place);
+    for (int64_t group = 0; group < groups_of(job, rows); group++) {
+        int64_t begin = group_begin(job, rows, group);
+        int64_t width = group_begin(job, rows, group + 1) - begin;
+
+        kernels->multiply[weights->type](
+            room, blocks, job->columns + (begin * job->blocks + width * from) * QGEMM_COLUMN_BYTES,
+            width, sums + begin * kernels->tile_panels * QGEMM_PANEL, from == 0);
+    }
+}
+
+/* Tiles begin to end, a few at once: they share the columns that a stretch of k brings in. */
+static void run_tiles(const struct job *job, const struct qgemm_output *output, int64_t begin,
+                      int64_t end, int64_t first, int64_t rows, char *scratch)
+{
+    int64_t tile_rows = job->kernels->tile_panels * QGEMM_PANEL;
+    struct qgemm_tile room = {
         .codes = (uint8_t *)scratch,
         .scales = (float *)(void *)(scratch + job->bytes_codes),
         .lows = (float *)(void *)(scratch + job->bytes_codes + job->bytes_scales)};
     float *sums = (float *)(void *)(scratch + job->bytes_codes + 2 * job->bytes_scales);
+    int64_t size = rows * tile_rows;
 
-    for (int64_t from = 0; from < job->blocks; from += TILE_BLOCKS) {
-        int64_t blocks = least(job->blocks - from, TILE_BLOCKS);
+    for (; begin < end; begin += job->batch) {
+        int64_t count = least(job->batch, end - begin);
 
-        for (int64_t place = 0; place < kernels->tile_panels; place++)
-            kernels->unpack[weights->type](weights,
-                                           least(index * kernels->tile_panels + place, panels - 1),
-                                           from, blocks, &tile, place);
-        for (int64_t group = 0; group < groups; group++) {
-            int64_t begin = group_begin(job, rows, group);
-            int64_t width = group_begin(job, rows, group + 1) - begin;
-            const uint8_t *columns =
-                job->columns + (begin * job->blocks + width * from) * QGEMM_COLUMN_BYTES;
-
-            kernels->multiply[weights->type](&tile, blocks, columns, width,
-                                             sums + begin * tile_rows, from == 0);
+        for (int64_t from = 0; from < job->blocks; from += TILE_BLOCKS) {
+            for (int64_t i = 0; i < count; i++)
+                multiply_tile(job, output->weights, begin + i, from, rows, &room, sums + i * size);
         }
+        if (job->blocks == 0)
+            memset(sums, 0, (size_t)(count * size) * sizeof *sums);
+        for (int64_t i = 0; i < count; i++)
+            finish(output, sums + i * size, tile_rows, first, rows, (begin + i) * tile_rows);
     }
-    if (job->blocks == 0) {
-        for (int64_t i = 0; i < rows * tile_rows; i++)
-            sums[i] = 0.0f;
-    }
-    finish(output, sums, tile_rows, first, rows, index * tile_rows);
 }
 
 static int64_t tiles_of(const struct job *job, const struct qgemm_output *output)
@@ -207,15 +240,13 @@ static void multiply_rows(const struct job *job, int64_t first, int64_t rows, in
         enum qgemm_type type = output->weights->type;
         int64_t tile_bytes = qgemm_block_bytes(type) * 256 / qgemm_block(type);
         int64_t tiles = tiles_of(job, output);
+        int64_t begin = tile_after(total * thread / team, before, tile_bytes, tiles);
         int64_t end = tile_after(total * (thread + 1) / team, before, tile_bytes, tiles);
 
-        for (int64_t tile = tile_after(total * thread / team, before, tile_bytes, tiles);
-             tile < end; tile++) {
-            if (rows <= job->kernels->direct_columns && job->blocks > 0)
-                run_direct(job, output, tile, first, rows, (float *)(void *)scratch);
-            else
-                run_tile(job, output, tile, first, rows, scratch);
-        }
+        if (job->direct)
+            run_direct(job, output, begin, end, first, rows, scratch);
+        else
+            run_tiles(job, output, begin, end, first, rows, scratch);
         before += tiles * tile_bytes;
     }
 }

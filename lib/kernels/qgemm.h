@@ -129,7 +129,8 @@ struct qgemm_kernels {
     const char *name;    /* "scalar", "avx2", "avxvnni", "avx512vnni", "neon" */
     int64_t tile_panels; /* panels of W that `multiply` takes at once */
     int64_t tile_columns;
-    int64_t direct_columns; /* up to so many activations take `direct`, 0: never */
+    int64_t direct_columns; /* that `direct` takes at once */
+    int64_t direct_rows;    /* up to so many rows of activations take `direct`, 0: never */
     void (*quantize)(int64_t k, const float *a, uint8_t *columns, int64_t width, int64_t column);
     void (*unpack[QGEMM_TYPES])(const struct qgemm_weights *weights, int64_t panel, int64_t from,
                                 int64_t blocks, const struct qgemm_tile *tile, int64_t place);

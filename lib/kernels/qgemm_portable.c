@@ -175,7 +175,8 @@ void qgemm_fill_portable(struct qgemm_kernels *kernels)
     kernels->name = "scalar";
     kernels->tile_panels = 1;
     kernels->tile_columns = TILE_COLUMNS;
-    kernels->direct_columns = 0;
+    kernels->direct_columns = 1;
+    kernels->direct_rows = 0;
     kernels->quantize = quantize;
     for (int type = 0; type < QGEMM_TYPES; type++) {
         const struct qgemm_traits *traits = &qgemm_traits[type];

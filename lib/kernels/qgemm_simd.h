@@ -5,7 +5,9 @@
  *
  *   LANES          rows of W in a vector: 32-bit words, four codes each
  *   TILE_PANELS    panels of W in a tile
- *   TILE_COLUMNS   activations that a tile meets at once
+ *   TILE_COLUMNS   rows of activations that a tile meets at once
+ *   DIRECT_COLUMNS the same for a panel in its own bits (at most 4)
+ *   DIRECT_ROWS    so many rows are better off with panels in their own bits
  *   SMALL_BIAS, WIDE_BIAS
  *                  what tiles add to codes of at most six bits, and to others: the dot products
  *                  want their first factor without sign (128), or small (32), or do not care (0)
@@ -31,7 +33,7 @@ enum {
     PARTS = QGEMM_PANEL / LANES, /* vectors in a panel */
     ROWS = TILE_PANELS * QGEMM_PANEL,
     VECTORS = TILE_PANELS * PARTS,
-    AHEAD = 3072 /* bytes between what is used and what is fetched */
+    AHEAD = 8192 /* bytes between what is used and what is fetched */
 };
 
 /* ---- codes -------------------------------------------------------------------------------------
@@ -373,6 +375,7 @@ INLINE void direct(const enum qgemm_type type, const struct qgemm_weights *weigh
     for (int64_t u = 0; u < units; u++) {
         uint8_t small[512] __attribute__((aligned(64)));
 
+        __builtin_prefetch(scales + AHEAD / 8, 0, 3);
         expand_scales(type, scales, small);
         UNROLL for (int b = 0; b < unit; b++)
         {
@@ -408,10 +411,13 @@ INLINE void unpack(const enum qgemm_type type, const struct qgemm_weights *weigh
     uint8_t *to = tile->codes + place * 4 * QGEMM_PANEL;
     float *to_scales = tile->scales + place * QGEMM_PANEL;
     float *to_lows = tile->lows + place * QGEMM_PANEL;
+    const int64_t ahead = blocks / unit * code_bytes; /* the next stretch of k */
 
     for (int64_t block = 0; block < blocks; block += unit) {
         uint8_t small[512] __attribute__((aligned(64)));
 
+        for (int line = 0; line < code_bytes; line += 64)
+            __builtin_prefetch(codes + ahead + line, 0, 2);
         expand_scales(type, scales, small);
         UNROLL for (int b = 0; b < unit; b++)
         {
@@ -615,13 +621,22 @@ MULTIPLY(16_low, 2, 1, 1, 0)
     static void direct_##NAME(const struct qgemm_weights *weights, int64_t panel,                  \
                               const uint8_t *columns, int64_t width, float *sums)                  \
     {                                                                                              \
-        if (width == 1)                                                                            \
-            direct(QGEMM_##NAME, weights, panel, columns, 1, sums);                                \
-        else if (width == 2)                                                                       \
-            direct(QGEMM_##NAME, weights, panel, columns, 2, sums);                                \
-        else                                                                                       \
-            direct(QGEMM_##NAME, weights, panel, columns, 3, sums);                                \
+        switch (width) {                                                                           \
+            DIRECT_WIDTHS(NAME)                                                                    \
+        default:                                                                                   \
+            break;                                                                                 \
+        }                                                                                          \
     }
+#define DIRECT_WIDTH(COUNT, NAME)                                                                  \
+    case COUNT:                                                                                    \
+        direct(QGEMM_##NAME, weights, panel, columns, COUNT, sums);                                \
+        break;
+#if DIRECT_COLUMNS == 4
+#define DIRECT_WIDTHS(NAME)                                                                        \
+    DIRECT_WIDTH(1, NAME) DIRECT_WIDTH(2, NAME) DIRECT_WIDTH(3, NAME) DIRECT_WIDTH(4, NAME)
+#else
+#define DIRECT_WIDTHS(NAME) DIRECT_WIDTH(1, NAME) DIRECT_WIDTH(2, NAME)
+#endif
 TYPE(Q4_0)
 TYPE(Q4_1)
 TYPE(Q5_0)
@@ -665,7 +680,8 @@ static void fill(struct qgemm_kernels *kernels, const char *name)
     kernels->name = name;
     kernels->tile_panels = TILE_PANELS;
     kernels->tile_columns = TILE_COLUMNS;
-    kernels->direct_columns = 3;
+    kernels->direct_columns = DIRECT_COLUMNS;
+    kernels->direct_rows = DIRECT_ROWS;
     kernels->quantize = quantize;
 }
 

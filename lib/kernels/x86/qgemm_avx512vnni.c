@@ -9,6 +9,8 @@
 #define LANES 16
 #define TILE_PANELS 2
 #define TILE_COLUMNS 6
+#define DIRECT_COLUMNS 4
+#define DIRECT_ROWS 32
 #define SMALL_BIAS 128
 #define WIDE_BIAS 128
 #define INLINE static inline __attribute__((always_inline, unused))

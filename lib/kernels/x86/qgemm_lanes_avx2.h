@@ -12,6 +12,8 @@
 #define LANES 8
 #define TILE_PANELS 1
 #define TILE_COLUMNS 3
+#define DIRECT_COLUMNS 2
+#define DIRECT_ROWS 4
 #define INLINE static inline __attribute__((always_inline, unused))
 
 typedef __m256i vi;
