@@ -59,6 +59,8 @@ static bool prepare(const struct qgemm_kernels *kernels, const struct qgemm *q, 
     int64_t planes = 1;
 
     *job = (struct job){.kernels = kernels, .q = q};
+    if (q->m <= 0 || q->outputs <= 0)
+        return false;
     for (int i = 0; i < q->outputs; i++) {
         const struct qgemm_weights *weights = q->output[i].weights;
 
@@ -80,7 +82,7 @@ static bool prepare(const struct qgemm_kernels *kernels, const struct qgemm *q, 
         job->bytes_scales = tile_rows * TILE_BLOCKS * 2 * (int64_t)sizeof(float);
     }
     job->bytes_sums = aligned(job->batch * job->rows * tile_rows * (int64_t)sizeof(float));
-    return q->m > 0 && q->outputs > 0;
+    return true;
 }
 
 static int64_t thread_bytes(const struct job *job)
@@ -115,27 +117,25 @@ static void quantize_rows(const struct job *job, int64_t first, int64_t rows, in
     }
 }
 
-/* Adds what else goes into the output: sums[columns][stride] to rows `first` on and to columns of
- * `out` from `at` on. */
-static void finish(const struct qgemm_output *output, const float *sums, int64_t stride,
-                   int64_t first, int64_t rows, int64_t at)
+/* One row of sums to a row of the output, from column `at` on, with what else is added there. */
+static void finish(const struct qgemm_output *output, const float *sums, int64_t count, int64_t row,
+                   int64_t at)
 {
-    int64_t count = least(output->weights->n - at, stride);
+    float *out = output->out + row * output->ldo + at;
+    const float *bias = output->bias ? output->bias + at : NULL;
+    const float *residual = output->residual ? output->residual + row * output->ldr + at : NULL;
 
-    for (int64_t i = 0; i < rows; i++, sums += stride) {
-        float *out = output->out + (first + i) * output->ldo + at;
-        const float *residual =
-            output->residual ? output->residual + (first + i) * output->ldr + at : NULL;
+    count = least(output->weights->n - at, count);
+    if (bias && residual) {
+        for (int64_t j = 0; j < count; j++)
+            out[j] = sums[j] + bias[j] + residual[j];
+    } else if (bias || residual) {
+        const float *more = bias ? bias : residual;
 
-        for (int64_t j = 0; j < count; j++) {
-            float value = sums[j];
-
-            if (output->bias)
-                value += output->bias[at + j];
-            if (residual)
-                value += residual[j];
-            out[j] = value;
-        }
+        for (int64_t j = 0; j < count; j++)
+            out[j] = sums[j] + more[j];
+    } else {
+        memcpy(out, sums, (size_t)count * sizeof *out);
     }
 }
 
@@ -157,7 +157,8 @@ static void run_direct(const struct job *job, const struct qgemm_output *output,
                                            job->columns + from * job->blocks * QGEMM_COLUMN_BYTES,
                                            width, sums + from * QGEMM_PANEL);
         }
-        finish(output, sums, QGEMM_PANEL, first, rows, panel * QGEMM_PANEL);
+        for (int64_t row = 0; row < rows; row++)
+            finish(output, sums + row * QGEMM_PANEL, QGEMM_PANEL, first + row, panel * QGEMM_PANEL);
     }
 }
 
@@ -204,8 +205,11 @@ static void run_tiles(const struct job *job, const struct qgemm_output *output, 
         }
         if (job->blocks == 0)
             memset(sums, 0, (size_t)(count * size) * sizeof *sums);
-        for (int64_t i = 0; i < count; i++)
-            finish(output, sums + i * size, tile_rows, first, rows, (begin + i) * tile_rows);
+        for (int64_t row = 0; row < rows; row++) { /* all tiles of a row: longer runs of memory */
+            for (int64_t i = 0; i < count; i++)
+                finish(output, sums + i * size + row * tile_rows, tile_rows, first + row,
+                       (begin + i) * tile_rows);
+        }
     }
 }
 
@@ -296,6 +300,9 @@ void qgemm_fill(struct qgemm_kernels *kernels, uint32_t cpu)
         qgemm_fill_avxvnni(kernels);
     if (cpu & CPU_AVX512_VNNI)
         qgemm_fill_avx512vnni(kernels);
+#elif defined(__aarch64__)
+    if (cpu & CPU_NEON_DOTPROD)
+        qgemm_fill_neon(kernels);
 #else
     (void)cpu;
 #endif

@@ -386,7 +386,7 @@ static void check_product(uint64_t *state, enum qgemm_type type, int64_t m, int6
 
 static void test_products(void **unused)
 {
-    static const int64_t rows[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 13, 17, 31, 32, 33};
+    static const int64_t rows[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 13, 17, 31, 32, 33, 40, 67};
     static const int64_t columns[] = {1, 15, 16, 17, 31, 32, 33, 47, 48, 49, 80};
     uint64_t state = 5;
 
@@ -409,7 +409,13 @@ static void test_many_rows(void **unused)
     uint64_t state = 21;
 
     (void)unused;
-    check_product(&state, QGEMM_Q8_0, 513, 17, 64, false);
+    for (int more = 1; more <= 6; more++) {
+        static const enum qgemm_type types[] = {QGEMM_Q8_0, QGEMM_Q4_1, QGEMM_NF4, QGEMM_MXFP4};
+
+        for (int i = 0; i < 4; i++)
+            check_product(&state, types[i], 512 + more, 17 + more, 64, false);
+        check_product(&state, QGEMM_Q2_K, 512 + more, 33, 256, false);
+    }
     check_product(&state, QGEMM_Q6_K, 1030, 33, 256, false);
 }
 
