@@ -279,13 +279,53 @@ static void test_failing_allocations(void **state)
     free(file.data);
 }
 
+/* ---- the tokenizer inside ----------------------------------------------------------------------
+ */
+
+static llm_status tokenizer_scenario(llm_context *context, void *user)
+{
+    llm_tokenizer *tokenizer;
+    llm_status status = llm_tokenizer_load(&tokenizer, context, user);
+
+    llm_tokenizer_free(tokenizer);
+    return status;
+}
+
+/* stories260K: ids of a text whose pieces are known, back to the same text. */
+static void test_tokenizer(void **state)
+{
+    static const char text[] = "Once upon a time";
+    static const int32_t expected[] = {1, 403, 407, 261, 378};
+    const char *root = getenv("LLM_TEST_DATA");
+    llm_tokenizer *tokenizer;
+    llm_context *context;
+    int32_t ids[8];
+    size_t count = 0;
+    char path[1024];
+
+    (void)state;
+    if (!root) {
+        print_message("SKIPPED: LLM_TEST_DATA is not set\n");
+        skip();
+    }
+    snprintf(path, sizeof path, "%s/tinyllamas-260k/stories260K.gguf", root);
+    assert_int_equal(llm_context_new(&context, NULL), LLM_OK);
+    assert_int_equal(llm_tokenizer_load(&tokenizer, context, path), LLM_OK);
+    assert_int_equal(llm_tokenizer_encode(ids, 8, &count, tokenizer, text, strlen(text), NULL),
+                     LLM_OK);
+    assert_int_equal(count, 5);
+    assert_memory_equal(ids, expected, sizeof expected);
+    llm_tokenizer_free(tokenizer);
+    llm_context_free(context);
+    assert_true(failing_allocator_run(tokenizer_scenario, path, 1) > 20);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_use),
-        cmocka_unit_test(test_types),
-        cmocka_unit_test(test_misuse),
-        cmocka_unit_test(test_failing_allocations),
+        cmocka_unit_test(test_use),       cmocka_unit_test(test_types),
+        cmocka_unit_test(test_misuse),    cmocka_unit_test(test_failing_allocations),
+        cmocka_unit_test(test_tokenizer),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);
