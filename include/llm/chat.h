@@ -122,7 +122,7 @@ LLM_API llm_status llm_chat_prompt_spans(size_t *begins, size_t *ends, size_t ca
                                          size_t *count_out, const llm_chat_prompt *prompt);
 
 /** The prompt as token ids. Special tokens are found in what the template wrote, never in what came
- *  in with the messages, tools or variables: a user who types "<|im_end|>" writes eleven
+ *  in with the messages, tools or variables: a user who types "<|im_end|>" writes ten
  *  characters. (A role of letters counts as the template's.) Nothing is put around the text: the
  *  template itself writes the begin token where the model wants one.
  *  @param ids receives at most `capacity` ids; may be NULL when capacity is 0.

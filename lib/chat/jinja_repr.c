@@ -214,7 +214,7 @@ static void build_value(struct jinja_builder *builder, struct jinja_value value,
         return;
     switch (value.type) {
     case JINJA_UNDEFINED:
-        jinja_build_z(builder, depth || run->status ? "Undefined" : "Undefined");
+        jinja_build_z(builder, "Undefined");
         break;
     case JINJA_NONE:
         jinja_build_z(builder, "None");

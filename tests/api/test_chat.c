@@ -418,7 +418,6 @@ static void test_nesting(void **state)
         char *sum = repeated("{{ 0", " + 1", 20000, " }}");
         char *pipe = repeated("{{ 'x'", "|upper", 20000, " }}");
         char *branches = repeated("{% if 0 %}", "{% elif 0 %}", 20000, "{% else %}e{% endif %}");
-        char *messages = repeated("[", "[", 200, "");
 
         expect_text(sum, "[]", NULL, "20000");
         expect_text(pipe, "[]", NULL, "X");
@@ -426,7 +425,6 @@ static void test_nesting(void **state)
         free(sum);
         free(pipe);
         free(branches);
-        free(messages);
     }
     {
         char *deep = repeated("[{\"role\": ", "[", 300, "");

@@ -50,6 +50,14 @@ printf 'One "quoted" \\ question\nTwo\nThree\n/save b.json\n' |
     "$llm" chat --model model --max-tokens 5 --temperature 0 --system Hm >/dev/null 2>&1
 cmp a.json b.json || fail "a conversation from a file is answered differently"
 
+# A GGUF file carries the template with it.
+"$llm" convert model model.gguf >/dev/null 2>&1 || fail "convert"
+printf 'One "quoted" \\ question\nTwo\nThree\n/save c.json\n' |
+    "$llm" chat --model model.gguf --max-tokens 5 --temperature 0 --system Hm >/dev/null 2>err.txt ||
+    { cat err.txt; fail "chat with a GGUF file"; }
+! grep -q 'no chat template' err.txt || fail "the GGUF file lost its template"
+cmp b.json c.json || fail "a GGUF file answers differently"
+
 # Ctrl-C ends the answer, not the program; at the prompt the second one leaves.
 mkfifo questions answers
 "$llm" chat --model model --max-tokens 0 --temperature 0 <questions >answers 2>err.txt &
