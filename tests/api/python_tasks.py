@@ -26,6 +26,15 @@ for got, row in zip(task.embed(expected["texts"]), expected["vectors"]):
     near(list(got), row)
 assert len(task.embed([[2, 9, 3], [2, 3]])) == 2
 
+# A text longer than sixteen tokens in windows that share three: averaged by their own tokens.
+folder = ROOT / "tests" / "golden" / "tasks" / "embed"
+inner = libllm.Tokenizer.load(folder).encode("the cat " * 30)[1:-1]
+windows = [inner[i:i + 14] for i in range(0, len(inner) - 3, 11)]
+parts = libllm.Task.load(folder, normalize=0).embed([[2, *window, 3] for window in windows])
+long = libllm.Task.load(folder, normalize=0, windows=1, overlap=3).embed(["the cat " * 30])
+near(list(long[0]), [sum(len(w) * v[d] for w, v in zip(windows, parts)) / sum(map(len, windows))
+                     for d in range(12)])
+
 task, expected = load("classify")
 assert task.labels == ["bad", "good", "odd"]
 for got, row in zip(task.classify(expected["texts"], expected["pairs"]), expected["pair"]):
