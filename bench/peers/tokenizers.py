@@ -4,6 +4,7 @@
 
     LIBLLM=path/libllm.so tokenizers.py encode GPT2_FOLDER CL100K.tiktoken FILE...
     LIBLLM=path/libllm.so tokenizers.py file TOKENIZER FILE...     any tokenizer.json, or a vocab.txt
+    LIBLLM=path/libllm.so tokenizers.py model TOKENIZER.model FILE...    against sentencepiece
     LIBLLM=path/libllm.so tokenizers.py train VOCAB_SIZE THREADS FILE...
 
 Prints JSON lines. Encoding: each file is cut into documents of about 8 KiB; MB/s by the processor time
@@ -133,6 +134,28 @@ def bench_file(path, files):
               flush=True)
 
 
+def bench_model(path, files):
+    """A SentencePiece model: ours against sentencepiece, both given bytes."""
+    import sentencepiece
+    peer = sentencepiece.SentencePieceProcessor(model_file=path)
+    mine = ours.Tokenizer(path)
+    fast = Mine(mine)
+    for file in files:
+        data = [t.encode() for t in documents(file)]
+        size = sum(map(len, data))
+        same = all(mine.encode(d, add_special=False) == peer.encode(d) for d in data)
+        times = {"libllm": [], "sentencepiece": []}
+        for _ in range(5):
+            times["libllm"].append(turn(fast.encode, data))
+            times["sentencepiece"].append(turn(peer.encode, data))
+        speed = {k: size / statistics.median(v) * 1e-6 for k, v in times.items()}
+        print(json.dumps({"bench": "tokenizer_encode", "vocabulary": os.path.basename(path),
+                          "input": os.path.basename(file), "bytes": size, "same_ids": same,
+                          **{k + "_MB/s": round(v, 2) for k, v in speed.items()},
+                          "x_sentencepiece": round(speed["libllm"] / speed["sentencepiece"], 2)}),
+              flush=True)
+
+
 def bench_train(vocab_size, threads, files):
     texts = [pathlib.Path(f).read_text(encoding="utf-8", errors="ignore") for f in files]
     size = sum(len(t.encode()) for t in texts)
@@ -170,6 +193,8 @@ def bench_train(vocab_size, threads, files):
 
 if MODE == "encode":
     bench_encode(sys.argv[2], sys.argv[3], sys.argv[4:])
+elif MODE == "model":
+    bench_model(sys.argv[2], sys.argv[3:])
 elif MODE == "file":
     bench_file(sys.argv[2], sys.argv[3:])
 else:

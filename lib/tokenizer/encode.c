@@ -234,12 +234,13 @@ static llm_status encode_section(struct run *run, const char *text, size_t size,
     struct scratch *scratch = run->scratch;
     /* Where the tokens stand follows from their sizes for byte-level tokenizers alone. */
     bool direct = tokenizer->direct && !run->details && (!run->offsets || tokenizer->split);
+    bool raw = tokenizer->spelled || tokenizer->kind == LLM_TOKENIZER_CHARACTERS ||
+               tokenizer->algorithm == &algorithm_sentencepiece;
     llm_status status;
 
-    if (direct && normalizer_leaves(&tokenizer->normalizer, text, size))
+    if (direct && tokenizer->split && normalizer_leaves(&tokenizer->normalizer, text, size))
         return walk_straight(run, text, size, position, parse_special);
-    status = mapped_load(&scratch->section, text, size, wants_positions(run), position == 0,
-                         tokenizer->spelled || tokenizer->kind == LLM_TOKENIZER_CHARACTERS);
+    status = mapped_load(&scratch->section, text, size, wants_positions(run), position == 0, raw);
     if (!status)
         status = normalizer_run(&tokenizer->normalizer, &scratch->normalizing, &scratch->section,
                                 &scratch->words.spare);

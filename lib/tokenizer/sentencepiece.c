@@ -115,6 +115,7 @@ static llm_status read_rules(struct sentencepiece *model, const llm_tokenizer *t
     rules->escape_whitespaces = take(arrays->escape_whitespaces, true);
     rules->whitespace_as_suffix = take(arrays->treat_whitespace_as_suffix, false);
     rules->prefix_first_only = take(arrays->prefix_first_only, false);
+    rules->keep_invalid = !take(arrays->user_defined_inside, false) && model->byte_fallback;
     if (status || !take(arrays->user_defined_inside, false))
         return status;
     keys = memory_alloc_array(model->memory, arrays->count, sizeof *keys);

@@ -51,7 +51,7 @@ static struct charsmap_match next_step(const struct sentencepiece_rules *rules,
     if (match.text)
         return match;
     size = unicode_next(p, end, &c);
-    if (c == 0xFFFD && size == 1)
+    if (c == 0xFFFD && size == 1 && !rules->keep_invalid)
         return (struct charsmap_match){replacement, 3, 1};
     return (struct charsmap_match){(const char *)p, size, size};
 }

@@ -19,6 +19,7 @@ struct sentencepiece_rules {
     bool remove_extra_whitespaces;
     bool escape_whitespaces;
     bool whitespace_as_suffix;
+    bool keep_invalid; /* bytes that are not UTF-8 stay, for byte pieces, as in llama.cpp */
 };
 
 /* Append what `in` becomes to `out`, which is empty. A failure shows in out->failed. */

@@ -46,8 +46,9 @@ struct vocabulary_arrays {
     int8_t remove_extra_whitespaces;
     int8_t escape_whitespaces;         /* default 1 */
     int8_t treat_whitespace_as_suffix; /* default 0 */
-    /* 1: a user-defined piece is matched inside the normalized text (SentencePiece); 0, default: it
-     * is cut out of the text before (GGUF). */
+    /* 1: a user-defined piece is matched inside the normalized text, and bytes that are not UTF-8
+     * become U+FFFD (SentencePiece); 0, default: it is cut out of the text before, and such bytes
+     * become byte pieces (GGUF). */
     int8_t user_defined_inside;
     int8_t prefix_first_only;        /* 1: no space prefix behind a special token; default 0 */
     int8_t lowercase, strip_accents; /* bert */

@@ -173,6 +173,7 @@ static llm_status export_sentencepiece(struct columns *columns)
     arrays->charsmap_size = model->rules.map.size;
     arrays->add_space_prefix = model->rules.add_dummy_prefix;
     arrays->remove_extra_whitespaces = model->rules.remove_extra_whitespaces;
+    arrays->user_defined_inside = !model->rules.keep_invalid;
     if (!model->rules.escape_whitespaces)
         return unsupported("spaces that are not escaped");
     if (model->rules.whitespace_as_suffix)
