@@ -60,6 +60,7 @@ void unigram_free(struct unigram *unigram)
         return;
     double_array_close(&unigram->trie);
     memory_release(unigram->memory, unigram->scores);
+    memory_release(unigram->memory, unigram->written);
     memory_release(unigram->memory, unigram);
 }
 

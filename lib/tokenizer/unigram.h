@@ -19,6 +19,7 @@ struct unigram {
     struct memory *memory;
     struct double_array trie; /* piece to id */
     double *scores;           /* by id, what a piece adds to a path */
+    double *written;          /* the same as a tokenizer.json has them; NULL: it was not one */
     double unknown_score;
     size_t longest;  /* bytes of the longest piece, at least those of a character */
     int32_t unknown; /* id; -1: none, and an unknown character is an error */

@@ -9,6 +9,37 @@
 
 static const double unknown_penalty = 10.0;
 
+/* The double that Hugging Face's JSON reader makes of the shortest text of `value`: all digits as
+ * one integer, rounded, divided by a power of ten, rounded again. It is off by a unit in the last
+ * place now and then, which decides between ways through a text that cost the same. */
+static llm_status round_twice(double *value, struct text *digits)
+{
+    uint64_t integer = 0;
+    int exponent = 0;
+    bool point = false;
+    double result;
+
+    digits->size = 0;
+    text_append_double(digits, *value < 0 ? -*value : *value);
+    if (digits->failed)
+        return LLM_E_NOMEM;
+    for (size_t i = 0; i < digits->size; i++) {
+        char c = digits->data[i];
+
+        if (c == '.') {
+            point = true;
+        } else if (c >= '0' && c <= '9' && integer < UINT64_MAX / 10 - 1) {
+            integer = integer * 10 + (uint64_t)(c - '0');
+            exponent -= point;
+        } else {
+            return LLM_OK; /* an exponent, or more digits than a double has */
+        }
+    }
+    result = (double)integer / pow(10.0, -exponent);
+    *value = *value < 0 ? -result : result;
+    return LLM_OK;
+}
+
 /* [piece, score], its place in the list being its id. */
 static llm_status read_piece(struct vocab *vocab, struct unigram_piece *piece, const json_t *item,
                              size_t id)
@@ -33,12 +64,19 @@ static llm_status read_pieces(llm_tokenizer *tokenizer, const json_t *list, doub
     struct memory *memory = &tokenizer->context->memory;
     size_t count = json_array_size(list);
     struct unigram_piece *pieces = memory_alloc_array(memory, count, sizeof *pieces);
+    double *written = memory_alloc_array(memory, count, sizeof *written);
     struct unigram *unigram = NULL;
-    llm_status status = pieces ? LLM_OK : LLM_E_NOMEM;
+    struct text digits;
+    llm_status status = pieces && written ? LLM_OK : LLM_E_NOMEM;
 
+    text_init(&digits, memory);
     *lowest = INFINITY;
     for (size_t i = 0; i < count && !status; i++) {
         status = read_piece(&tokenizer->vocab, &pieces[i], json_array_get(list, i), i);
+        if (status)
+            break;
+        written[i] = pieces[i].score;
+        status = round_twice(&pieces[i].score, &digits);
         if (!status && pieces[i].score < *lowest)
             *lowest = pieces[i].score;
     }
@@ -46,7 +84,12 @@ static llm_status read_pieces(llm_tokenizer *tokenizer, const json_t *list, doub
         pieces[i].bytes = vocab_bytes(&tokenizer->vocab, (int32_t)i);
     if (!status)
         status = unigram_build(&unigram, memory, pieces, count, tokenizer->vocab.size);
+    if (!status)
+        unigram->written = written;
+    else
+        memory_release(memory, written);
     tokenizer->model = unigram;
+    text_free(&digits);
     memory_release(memory, pieces);
     return status;
 }
@@ -105,7 +148,7 @@ void unigram_write(const struct unigram *unigram, const struct vocab *vocab, con
         text_append_z(out, i ? ",\n      [" : "\n      [");
         text_append_json(out, vocab_bytes(vocab, (int32_t)i), vocab->entries[i].size);
         text_append_z(out, ", ");
-        text_append_double(out, scores ? (double)scores[i] : unigram->scores[i]);
+        text_append_double(out, scores ? (double)scores[i] : unigram->written[i]);
         text_append_z(out, "]");
     }
     text_printf(out, "\n    ],\n    \"byte_fallback\": %s\n  }",
