@@ -41,6 +41,12 @@ static char peek(const struct reader *reader)
     return reader->at < reader->end ? *reader->at : '\0';
 }
 
+/* Behind a character, never behind the end. */
+static void step(struct reader *reader)
+{
+    reader->at += reader->at < reader->end;
+}
+
 /* Spaces and comments, and line feeds if wanted. */
 static void skip(struct reader *reader, bool lines)
 {
@@ -49,9 +55,9 @@ static void skip(struct reader *reader, bool lines)
 
         if (c == '#') {
             while (reader->at < reader->end && *reader->at != '\n')
-                reader->at++;
+                step(reader);
         } else if (c == ' ' || c == '\t' || c == '\r' || (c == '\n' && lines)) {
-            reader->at++;
+            step(reader);
         } else {
             return;
         }
@@ -96,9 +102,10 @@ static uint32_t read_hex(struct reader *reader, int digits)
 
 static uint32_t read_escape(struct reader *reader)
 {
+    const char *begin = reader->at;
     char c = peek(reader);
 
-    reader->at++;
+    step(reader);
     switch (c) {
     case 'x':
         return read_hex(reader, 2);
@@ -120,7 +127,7 @@ static uint32_t read_escape(struct reader *reader)
     case '^':
         return (uint32_t)(unsigned char)c;
     default:
-        reader->at--;
+        reader->at = begin;
         fail(reader, "an unknown escape");
         return 0;
     }
@@ -134,7 +141,7 @@ static uint32_t read_character(struct reader *reader)
     uint32_t character;
 
     if (peek(reader) == '\\') {
-        reader->at++;
+        step(reader);
         character = read_escape(reader);
     } else {
         character = utf8_next(&cursor, (const unsigned char *)reader->end, &valid);
@@ -152,7 +159,7 @@ static void read_text(struct reader *reader)
     int32_t begin = builder_here(reader->builder);
     struct fragment all = build_empty(reader->builder);
 
-    reader->at++;
+    step(reader);
     while (!failed(reader) && reader->at < reader->end && *reader->at != '"') {
         uint32_t character = read_character(reader);
 
@@ -161,7 +168,7 @@ static void read_text(struct reader *reader)
     }
     if (peek(reader) != '"')
         fail(reader, "a text is not closed");
-    reader->at++;
+    step(reader);
     pattern_item(&reader->pattern, all, begin);
 }
 
@@ -171,7 +178,7 @@ static void read_class(struct reader *reader)
     struct character_set set = {NULL, 0, 0};
     bool is_negated;
 
-    reader->at++;
+    step(reader);
     is_negated = peek(reader) == '^';
     reader->at += is_negated;
     while (!failed(reader) && reader->at < reader->end && *reader->at != ']') {
@@ -179,7 +186,7 @@ static void read_class(struct reader *reader)
         uint32_t high = low;
 
         if (peek(reader) == '-' && reader->end - reader->at > 1 && reader->at[1] != ']') {
-            reader->at++;
+            step(reader);
             high = read_character(reader);
         }
         if (high < low)
@@ -188,7 +195,7 @@ static void read_class(struct reader *reader)
     }
     if (peek(reader) != ']')
         fail(reader, "a class is not closed");
-    reader->at++;
+    step(reader);
     set_finish(reader->builder, &set, is_negated);
     pattern_item(&reader->pattern, build_set(reader->builder, &set, SPELL_PLAIN), begin);
     set_free(reader->builder, &set);
@@ -200,7 +207,7 @@ static void read_any(struct reader *reader)
     struct character_range range = {0, CHARACTER_MOST};
     const struct character_set all = {&range, 1, 1};
 
-    reader->at++;
+    step(reader);
     pattern_item(&reader->pattern, build_set(reader->builder, &all, SPELL_PLAIN), begin);
 }
 
@@ -237,21 +244,21 @@ static void read_suffix(struct reader *reader)
     int64_t min = c == '+';
     int64_t max = c == '?' ? 1 : -1;
 
-    reader->at++;
+    step(reader);
     if (c == '{') {
         skip(reader, false);
         min = peek(reader) == ',' ? 0 : read_count(reader);
         max = min;
         skip(reader, false);
         if (peek(reader) == ',') {
-            reader->at++;
+            step(reader);
             skip(reader, false);
             max = peek(reader) == '}' ? -1 : read_count(reader);
             skip(reader, false);
         }
         if (peek(reader) != '}')
             fail(reader, "} is missing");
-        reader->at++;
+        step(reader);
         if (max >= 0 && max < min)
             fail(reader, "a repetition runs backwards");
     }
@@ -279,7 +286,7 @@ static bool read_item(struct reader *reader)
     else if (c == ')' && !pattern_close(&reader->pattern))
         fail(reader, ") without (");
     else if (c == '(' || c == ')')
-        reader->at++;
+        step(reader);
     else
         return false;
     return true;
@@ -304,7 +311,7 @@ static struct fragment read_body(struct reader *reader)
     while (!failed(reader)) {
         skip(reader, reader->pattern.depth > 0);
         if (peek(reader) == '|' || bar_follows(reader)) {
-            reader->at++;
+            step(reader);
             pattern_alternative(&reader->pattern);
             skip(reader, true);
         } else if (!read_item(reader)) {

@@ -40,6 +40,12 @@ static char peek(const struct reader *reader)
     return reader->at < reader->end ? *reader->at : '\0';
 }
 
+/* Behind a character, never behind the end. */
+static void step(struct reader *reader)
+{
+    reader->at += reader->at < reader->end;
+}
+
 static bool at_text(const struct reader *reader, const char *text)
 {
     size_t size = strlen(text);
@@ -109,15 +115,12 @@ static uint32_t read_escape(struct reader *reader)
     char c = peek(reader);
     const char *found = c ? strchr(names, c) : NULL;
 
-    reader->at++;
-    if (found)
-        return (uint32_t)(unsigned char)values[found - names];
-    if (c == 'x')
-        return read_hex(reader, 2);
-    if (c == 'u')
-        return read_hex(reader, 4);
-    if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '1' && c <= '9')) {
-        reader->at--;
+    if (reader->at >= reader->end) {
+        fail(reader, "\\ at the end");
+        return 0;
+    }
+    if ((c >= '1' && c <= '9') ||
+        ((c | 32) >= 'a' && (c | 32) <= 'z' && !found && c != 'x' && c != 'u')) {
         fail_as(reader, LLM_E_UNSUPPORTED,
                 c == 'b' || c == 'B'   ? "word boundaries are not supported"
                 : c == 'p' || c == 'P' ? "\\p is not supported"
@@ -125,10 +128,14 @@ static uint32_t read_escape(struct reader *reader)
                                        : "an escape that is not supported");
         return 0;
     }
-    reader->at--;
-    if (reader->at >= reader->end)
-        fail(reader, "\\ at the end");
-    return (uint32_t)(unsigned char)*reader->at++;
+    step(reader);
+    if (found)
+        return (uint32_t)(unsigned char)values[found - names];
+    if (c == 'x')
+        return read_hex(reader, 2);
+    if (c == 'u')
+        return read_hex(reader, 4);
+    return (uint32_t)(unsigned char)c;
 }
 
 static uint32_t read_character(struct reader *reader)
@@ -138,7 +145,7 @@ static uint32_t read_character(struct reader *reader)
     uint32_t character;
 
     if (peek(reader) == '\\') {
-        reader->at++;
+        step(reader);
         if ((unsigned char)peek(reader) < 0x80) {
             character = read_escape(reader);
             if (character >= 0xd800 && character <= 0xdfff)
@@ -175,7 +182,7 @@ static void read_member(struct reader *reader, struct character_set *set)
     }
     high = low;
     if (peek(reader) == '-' && reader->end - reader->at > 1 && reader->at[1] != ']') {
-        reader->at++;
+        step(reader);
         if (peek(reader) == '\\' && reader->end - reader->at > 1 && strchr("dDwWsS", reader->at[1]))
             fail(reader, "a range ends with a class");
         high = read_character(reader);
@@ -192,7 +199,7 @@ static void read_class(struct reader *reader)
     bool is_negated;
     bool is_first = true;
 
-    reader->at++;
+    step(reader);
     is_negated = peek(reader) == '^';
     reader->at += is_negated;
     while (!failed(reader) && reader->at < reader->end && (*reader->at != ']' || is_first)) {
@@ -203,7 +210,7 @@ static void read_class(struct reader *reader)
     }
     if (peek(reader) != ']')
         fail(reader, "a class is not closed");
-    reader->at++;
+    step(reader);
     set_finish(reader->builder, &set, is_negated);
     pattern_item(&reader->pattern, build_set(reader->builder, &set, reader->spelling), begin);
     set_free(reader->builder, &set);
@@ -234,7 +241,7 @@ static void read_single(struct reader *reader)
     struct character_set set = {NULL, 0, 0};
 
     if (peek(reader) == '.') {
-        reader->at++;
+        step(reader);
         pattern_item(&reader->pattern, build_dot(reader, true), begin);
     } else if (peek(reader) == '\\' && reader->end - reader->at > 1 &&
                add_shorthand(reader, &set, reader->at[1])) {
@@ -278,26 +285,26 @@ static void read_suffix(struct reader *reader)
     int64_t min = c == '+';
     int64_t max = c == '?' ? 1 : -1;
 
-    reader->at++;
+    step(reader);
     if (c == '{') {
         if (!is_digit(peek(reader)))
             fail(reader, "a number is missing");
         min = read_count(reader);
         max = min;
         if (peek(reader) == ',') {
-            reader->at++;
+            step(reader);
             max = is_digit(peek(reader)) ? read_count(reader) : -1;
         }
         if (peek(reader) != '}')
             fail(reader, "} is missing");
-        reader->at++;
+        step(reader);
         if (max >= 0 && max < min)
             fail(reader, "a repetition runs backwards");
     }
     if (!failed(reader) && !pattern_repeat(&reader->pattern, min, max))
         fail(reader, "nothing stands before a repetition");
     if (peek(reader) == '?')
-        reader->at++; /* lazy: the same texts */
+        step(reader); /* lazy: the same texts */
     else if (peek(reader) == '+')
         fail_as(reader, LLM_E_UNSUPPORTED, "possessive repetitions are not supported");
     else if (peek(reader) == '*' || peek(reader) == '{')
@@ -311,7 +318,7 @@ static void read_open(struct reader *reader)
     else if (at_text(reader, "(?"))
         fail_as(reader, LLM_E_UNSUPPORTED, "look-around, named groups and flags are not supported");
     else
-        reader->at++;
+        step(reader);
     if (!failed(reader) && !pattern_open(&reader->pattern))
         fail_as(reader, LLM_E_RANGE, "nested too deep");
 }
@@ -329,7 +336,7 @@ static void begin_alternative(struct reader *reader)
 {
     reader->is_closed = false;
     if (peek(reader) == '^')
-        reader->at++;
+        step(reader);
     else if (!reader->is_anchored)
         add_anything(reader);
     if (!reader->is_anchored && !failed(reader))
@@ -355,25 +362,25 @@ static void read_next(struct reader *reader, int32_t outside)
         fail_as(reader, LLM_E_UNSUPPORTED, "$ within a pattern is not supported");
     if (c == '|' && is_outside) {
         end_alternative(reader);
-        reader->at++;
+        step(reader);
         pattern_alternative(&reader->pattern);
         begin_alternative(reader);
     } else if (c == '|') {
-        reader->at++;
+        step(reader);
         pattern_alternative(&reader->pattern);
     } else if (c == '(') {
         read_open(reader);
     } else if (c == ')') {
         if (is_outside || !pattern_close(&reader->pattern))
             fail(reader, ") without (");
-        reader->at++;
+        step(reader);
     } else if (c == '*' || c == '+' || c == '?' || c == '{') {
         read_suffix(reader);
     } else if (c == '[') {
         read_class(reader);
     } else if (c == '$' && is_outside) {
         reader->is_closed = true;
-        reader->at++;
+        step(reader);
     } else if (c == '$' || c == '^') {
         fail_as(reader, LLM_E_UNSUPPORTED, "^ and $ within a pattern are not supported");
     } else {
