@@ -89,13 +89,14 @@ llm_status pre_tokenizer_make(llm_tokenizer *tokenizer)
         status = json_open(&root, text.data, text.size, "pre_tokenizer");
     if (!status)
         status = pre_tokenizer_read_stages(&tokenizer->pre_tokenizer, memory, root);
-    json_decref(root);
-    if (status) {
-        text_free(&text);
-        return status;
-    }
     memory_release(memory, *json);
-    *json = text.data;
+    *json = NULL;
+    if (!status)
+        status = tokenizer_keep_json(tokenizer, json, root);
+    json_decref(root);
+    text_free(&text);
+    if (status)
+        return status;
     (void)pre_tokenizer_ends_in_bytes(&tokenizer->pre_tokenizer, true);
     return LLM_OK;
 }

@@ -308,11 +308,10 @@ static llm_status make_decoder(llm_tokenizer *tokenizer)
 
     if (!status)
         status = token_decoder_read(&tokenizer->decoder, memory, root);
+    if (!status)
+        status = tokenizer_keep_json(tokenizer, &tokenizer->stage_json[STAGE_DECODER], root);
     json_decref(root);
-    if (status)
-        return status;
-    tokenizer->stage_json[STAGE_DECODER] = memory_copy_text(memory, json, strlen(json));
-    return tokenizer->stage_json[STAGE_DECODER] ? LLM_OK : LLM_E_NOMEM;
+    return status;
 }
 
 /* Added tokens that look at normalized text are looked for in their own normalized form. */
