@@ -78,9 +78,10 @@ struct qgemm_decoded {
 void qgemm_decode(const struct qgemm_weights *weights, int64_t row, int64_t unit,
                   struct qgemm_decoded *out);
 
-/* IQ4_NL, MXFP4 (doubled), NF4 and FP4 (times 2^14). */
+/* What codes of four bits mean: IQ4_NL and IQ4_XS; MXFP4, doubled; NF4 and FP4, times 2^14, as
+ * 256 * [0] + [1]. */
 extern const int8_t qgemm_iq4_values[16], qgemm_mxfp4_values[16];
-extern const int16_t qgemm_nf4_values[16], qgemm_fp4_values[16];
+extern const int8_t qgemm_nf4_planes[2][16], qgemm_fp4_planes[2][16];
 
 void qgemm_fill_portable(struct qgemm_kernels *kernels);
 void qgemm_fill_avx2(struct qgemm_kernels *kernels);

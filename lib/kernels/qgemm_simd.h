@@ -99,14 +99,26 @@ INLINE int tile_bias(const enum qgemm_type type)
     return has_low(type) ? 0 : is_wide(type) ? WIDE_BIAS : SMALL_BIAS;
 }
 
-INLINE int scale_bytes_of(const enum qgemm_type type)
+INLINE int scale_bytes_of(const enum qgemm_type type) /* of a unit of a panel */
 {
     return qgemm_traits[type].scale_bytes * QGEMM_PANEL;
 }
 
-INLINE int code_bytes_of(const enum qgemm_type type)
+INLINE int code_bytes_of(const enum qgemm_type type) /* likewise, known to the compiler */
 {
-    return (qgemm_traits[type].unit_bytes - qgemm_traits[type].scale_bytes) * QGEMM_PANEL;
+    int bytes = 16; /* of 32 values */
+
+    if (type == QGEMM_Q8_0 || type == QGEMM_I8)
+        bytes = 32;
+    else if (type == QGEMM_Q6_K)
+        bytes = 24;
+    else if (type == QGEMM_Q5_0 || type == QGEMM_Q5_1 || type == QGEMM_Q5_K)
+        bytes = 20;
+    else if (type == QGEMM_Q3_K)
+        bytes = 12;
+    else if (type == QGEMM_Q2_K)
+        bytes = 8;
+    return bytes * unit_of(type) * QGEMM_PANEL;
 }
 
 /* Word `word` of the codes of a unit. */
@@ -129,32 +141,17 @@ struct tables {
 INLINE struct tables tables_of(const enum qgemm_type type)
 {
     struct tables tables = {i_zero(), i_zero()};
-    int8_t bytes[2][16];
-    const int bias = stored_bias(type);
+    const vi bias = i_set8(stored_bias(type));
 
-    for (int i = 0; i < 16; i++) {
-        int value = 0;
+    if (type == QGEMM_IQ4_NL || type == QGEMM_IQ4_XS) {
+        tables.first = i_add8(i_table(qgemm_iq4_values), bias);
+    } else if (type == QGEMM_MXFP4) {
+        tables.first = i_add8(i_table(qgemm_mxfp4_values), bias);
+    } else if (planes_of(type) > 1) {
+        const int8_t(*planes)[16] = type == QGEMM_NF4 ? qgemm_nf4_planes : qgemm_fp4_planes;
 
-        if (type == QGEMM_IQ4_NL || type == QGEMM_IQ4_XS)
-            value = qgemm_iq4_values[i];
-        else if (type == QGEMM_MXFP4)
-            value = qgemm_mxfp4_values[i];
-        else if (planes_of(type) > 1)
-            value = type == QGEMM_NF4 ? qgemm_nf4_values[i] : qgemm_fp4_values[i];
-        if (planes_of(type) > 1) {
-            int low = ((value + 128) & 255) - 128;
-
-            bytes[0][i] = (int8_t)((value - low) / 256 + bias);
-            bytes[1][i] = (int8_t)(low + bias);
-        } else {
-            bytes[0][i] = (int8_t)(value + bias);
-        }
-    }
-    if (type == QGEMM_IQ4_NL || type == QGEMM_IQ4_XS || type == QGEMM_MXFP4)
-        tables.first = i_table(bytes[0]);
-    if (planes_of(type) > 1) {
-        tables.first = i_table(bytes[0]);
-        tables.second = i_table(bytes[1]);
+        tables.first = i_add8(i_table(planes[0]), bias);
+        tables.second = i_add8(i_table(planes[1]), bias);
     }
     return tables;
 }

@@ -60,10 +60,12 @@ const struct qgemm_traits qgemm_traits[QGEMM_TYPES] = {
 const int8_t qgemm_iq4_values[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
                                      1,    13,   25,  38,  53,  69,  89,  113};
 const int8_t qgemm_mxfp4_values[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
-const int16_t qgemm_nf4_values[16] = {-16384, -11406, -8603, -6470, -4660, -3027, -1492, 0,
-                                      1304,   2637,   4032,  5536,  7221,  9218,  11845, 16384};
-const int16_t qgemm_fp4_values[16] = {0, 85,  10923,  16384,  5461,  8192,  2731,  4096,
-                                      0, -85, -10923, -16384, -5461, -8192, -2731, -4096};
+const int8_t qgemm_nf4_planes[2][16] = {
+    {-64, -45, -34, -25, -18, -12, -6, 0, 5, 10, 16, 22, 28, 36, 46, 64},
+    {0, 114, 101, -70, -52, 45, 44, 0, 24, 77, -64, -96, 53, 2, 69, 0}};
+const int8_t qgemm_fp4_planes[2][16] = {
+    {0, 0, 43, 64, 21, 32, 11, 16, 0, 0, -43, -64, -21, -32, -11, -16},
+    {0, 85, -85, 0, 85, 0, -85, 0, 0, -85, 85, 0, -85, 0, 85, 0}};
 
 const char *qgemm_type_name(enum qgemm_type type)
 {
@@ -163,12 +165,15 @@ static void decode_32(enum qgemm_type type, const uint8_t *block, struct qgemm_d
 
 static void decode_64(enum qgemm_type type, const uint8_t *block, struct qgemm_decoded *out)
 {
-    const int16_t *values = type == QGEMM_NF4 ? qgemm_nf4_values : qgemm_fp4_values;
+    const int8_t(*planes)[16] = type == QGEMM_NF4 ? qgemm_nf4_planes : qgemm_fp4_planes;
 
     out->scales[0] = out->scales[1] = load_float(block) * 0x1p-14f;
     out->lows[0] = out->lows[1] = 0.0f;
-    for (int i = 0; i < 64; i++)
-        out->codes[i] = values[nibble(block + 4 + i / 32 * 16, i % 32)];
+    for (int i = 0; i < 64; i++) {
+        int code = nibble(block + 4 + i / 32 * 16, i % 32);
+
+        out->codes[i] = (int16_t)(256 * planes[0][code] + planes[1][code]);
+    }
 }
 
 /* Integer scale and low of a group. */

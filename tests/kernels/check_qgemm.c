@@ -166,6 +166,7 @@ static void test_panels(void **unused)
                 for (int64_t i = 0; !dtype && i < k; i++) {
                     int8_t byte = (int8_t)blocks[i / (type == QGEMM_I8 ? 1 : 2)];
                     int code = i % 2 ? byte & 15 : byte >> 4 & 15;
+                    const int8_t(*planes)[16];
                     float scale =
                         matrix.scales[row * matrix.row_scales + (type == QGEMM_I8 ? 0 : i / 64)];
 
@@ -173,9 +174,8 @@ static void test_panels(void **unused)
                         want[i] = (float)byte * scale;
                         continue;
                     }
-                    want[i] = (type == QGEMM_NF4 ? (float)qgemm_nf4_values[code]
-                                                 : (float)qgemm_fp4_values[code]) *
-                              0x1p-14f * scale;
+                    planes = type == QGEMM_NF4 ? qgemm_nf4_planes : qgemm_fp4_planes;
+                    want[i] = (float)(256 * planes[0][code] + planes[1][code]) * 0x1p-14f * scale;
                     assert_true(fabsf(got[i] - want[i]) <= scale * 0x1.1p-15f);
                     want[i] = got[i];
                 }
