@@ -96,6 +96,27 @@ refuses "no-such-file" "$llm" train no-such-file --out x
 refuses "unknown option" "$llm" train text.txt --no-such-option
 refuses "outside" "$llm" generate --model model --temperature -1
 refuses "out is missing" "$llm" train text.txt
+# under a grammar, with guesses, by beams, in two halves
+"$llm" generate --model model --prompt "x" --quiet --regex "[ab]{3}-[0-9]{2}" --lookup 4 > four.txt 2>&1
+grep -Eqx '[ab]{3}-[0-9]{2}' four.txt || fail "the text does not match: $(cat four.txt)"
+echo '{"type":"array","items":{"enum":[1,22]},"minItems":2,"maxItems":3}' > schema.json
+"$llm" generate --model model --prompt "x" --quiet --json-schema schema.json > five.txt
+grep -Eq '^\[' five.txt || fail "no array: $(cat five.txt)"
+"$llm" generate --model model --prompt "The " --temperature 0 --max-tokens 24 --quiet > plain.txt
+"$llm" generate --model model --prompt "The " --temperature 0 --max-tokens 24 --quiet --draft model \
+    > drafted.txt
+cmp plain.txt drafted.txt || fail "a draft changed the text"
+"$llm" generate --model model --prompt "The " --beams 3 --max-tokens 5 --quiet \
+    --save-session saved > six.txt
+[ -s six.txt ] && [ -s saved ] || fail "beams"
+"$llm" generate --model model --prompt " and" --load-session saved --max-tokens 5 --quiet > seven.txt
+[ -s seven.txt ] || fail "a saved session does not go on"
+"$bin/generate" model "The" > eight.txt || fail "examples/generate"
+grep -q '"title"' eight.txt || fail "examples/generate: no answer in JSON"
+refuses "only one of" "$llm" generate --model model --regex a --grammar b
+refuses "not supported" "$llm" generate --model model --regex '(?=a)'
+head -c 200 text.txt > no-session
+refuses "does not begin as one" "$llm" generate --model model --load-session no-session
 refuses "no-such-model" "$llm" generate --model no-such-model
 refuses "unknown command" "$llm" no-such-command
 refuses "n_head" "$llm" train text.txt --heads 3 --width 32 --out x
