@@ -27,9 +27,10 @@ llm_status unigram_build(struct unigram **out, struct memory *memory,
     size_t used = 0;
     llm_status status = LLM_E_NOMEM;
 
+    if (unigram)
+        unigram->memory = memory;
     if (!unigram || !keys)
         goto done;
-    unigram->memory = memory;
     unigram->unknown = -1;
     unigram->longest = 4;
     memset(unigram->bytes, 0xFF, sizeof unigram->bytes);

@@ -363,18 +363,65 @@ static llm_status live_a_life(llm_context *context, void *user)
 
 static void test_out_of_memory(void **state)
 {
+    int32_t unigram = LLM_TOKENIZER_UNIGRAM;
     (void)state;
     for (int32_t kind = LLM_TOKENIZER_BPE; kind <= LLM_TOKENIZER_BYTES; kind++)
         assert_true(failing_allocator_run(live_a_life, &kind, 1) > 20);
+    assert_true(failing_allocator_run(live_a_life, &unigram, 1) > 20);
+}
+
+/* A SentencePiece model or a tokenizer.json that came from one: loaded, used, saved. */
+static llm_status live_from_file(llm_context *context, void *user)
+{
+    llm_tokenizer *tokenizer = NULL;
+    char *json = malloc(1 << 16);
+    int32_t ids[64];
+    size_t begins[64];
+    size_t ends[64];
+    size_t count = 0;
+    size_t size = 0;
+    llm_status status = llm_tokenizer_load(&tokenizer, context, user);
+
+    assert_non_null(json);
+    if (!status)
+        status = llm_tokenizer_encode_offsets(ids, begins, ends, 64, &count, tokenizer,
+                                              "the  best\xFF of", 13, NULL);
+    if (!status)
+        status = llm_tokenizer_decode(json, 1 << 16, &size, tokenizer, ids, count, NULL);
+    if (!status)
+        status = llm_tokenizer_save_memory(json, 1 << 16, &size, tokenizer);
+    llm_tokenizer_free(tokenizer);
+    free(json);
+    return status;
+}
+
+static void test_out_of_memory_files(void **state)
+{
+    static const char *const names[] = {"unigram.model", "bpe_bytes.model", "bpe_rules.model",
+                                        "hf_bytes.json", "hf_suffix.json",  "hf_unigram.json"};
+    const char *golden = getenv("LLM_TEST_GOLDEN");
+    char path[1024];
+
+    (void)state;
+    assert_non_null(golden);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        (void)snprintf(path, sizeof path, "%s/sentencepiece/%s", golden, names[i]);
+        assert_true(failing_allocator_run(live_from_file, path, 1) > 20);
+    }
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_round_trip),        cmocka_unit_test(test_buffers),
-        cmocka_unit_test(test_special),           cmocka_unit_test(test_tokens),
-        cmocka_unit_test(test_offsets_and_batch), cmocka_unit_test(test_stream),
-        cmocka_unit_test(test_save_and_load),     cmocka_unit_test(test_out_of_memory),
+        cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_buffers),
+        cmocka_unit_test(test_special),
+        cmocka_unit_test(test_tokens),
+        cmocka_unit_test(test_offsets_and_batch),
+        cmocka_unit_test(test_stream),
+        cmocka_unit_test(test_save_and_load),
+        cmocka_unit_test(test_out_of_memory),
+        cmocka_unit_test(test_out_of_memory_files),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
