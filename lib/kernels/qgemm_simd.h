@@ -99,12 +99,37 @@ INLINE int tile_bias(const enum qgemm_type type)
     return has_low(type) ? 0 : is_wide(type) ? WIDE_BIAS : SMALL_BIAS;
 }
 
-INLINE int scale_bytes_of(const enum qgemm_type type) /* of a unit of a panel */
+/* Bytes of the scales and of the codes of a unit in a panel: qgemm_traits again, but known to the
+ * compiler. */
+INLINE int scale_bytes_of(const enum qgemm_type type)
 {
-    return qgemm_traits[type].scale_bytes * QGEMM_PANEL;
+    switch (type) {
+    case QGEMM_Q2_K:
+        return 20 * QGEMM_PANEL;
+    case QGEMM_Q3_K:
+        return 14 * QGEMM_PANEL;
+    case QGEMM_Q4_K:
+    case QGEMM_Q5_K:
+        return 16 * QGEMM_PANEL;
+    case QGEMM_Q6_K:
+        return 18 * QGEMM_PANEL;
+    case QGEMM_IQ4_XS:
+        return 8 * QGEMM_PANEL;
+    case QGEMM_Q4_1:
+    case QGEMM_Q5_1:
+    case QGEMM_NF4:
+    case QGEMM_FP4:
+        return 4 * QGEMM_PANEL;
+    case QGEMM_MXFP4:
+        return QGEMM_PANEL;
+    case QGEMM_I8:
+        return 0;
+    default:
+        return 2 * QGEMM_PANEL;
+    }
 }
 
-INLINE int code_bytes_of(const enum qgemm_type type) /* likewise, known to the compiler */
+INLINE int code_bytes_of(const enum qgemm_type type)
 {
     int bytes = 16; /* of 32 values */
 
@@ -372,7 +397,8 @@ INLINE void direct(const enum qgemm_type type, const struct qgemm_weights *weigh
     for (int64_t u = 0; u < units; u++) {
         uint8_t small[512] __attribute__((aligned(64)));
 
-        __builtin_prefetch(scales + AHEAD / 8, 0, 3);
+        UNROLL for (int line = 0; line < scale_bytes; line += 64)
+            __builtin_prefetch(scales + AHEAD / code_bytes * scale_bytes + line, 0, 3);
         expand_scales(type, scales, small);
         UNROLL for (int b = 0; b < unit; b++)
         {
