@@ -73,7 +73,8 @@ LLM_API llm_status llm_tokenizer_load_memory(llm_tokenizer **out, llm_context *c
 /** Save as a Hugging Face tokenizer.json that the Python package `tokenizers` loads, with the same
  *  ids. The file appears whole or not at all.
  *  @param path UTF-8; a directory gets tokenizer.json and tokenizer_config.json.
- *  @return LLM_OK, LLM_E_INVALID, LLM_E_IO, LLM_E_NOMEM. @threads any. */
+ *  @return LLM_OK, LLM_E_INVALID, LLM_E_IO, LLM_E_UNSUPPORTED (no tokenizer.json gives the
+ *  same ids: some SentencePiece models), LLM_E_NOMEM. @threads any. */
 LLM_API llm_status llm_tokenizer_save(const llm_tokenizer *tokenizer, const char *path);
 
 /** The text of tokenizer.json, as llm_tokenizer_save() writes it, into the caller's buffer.

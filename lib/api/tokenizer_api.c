@@ -97,6 +97,10 @@ llm_status llm_tokenizer_save_memory(char *buffer, size_t capacity, size_t *size
         return null_argument("llm_tokenizer_save_memory", "size_out");
     if (!buffer && capacity)
         return null_argument("llm_tokenizer_save_memory", "buffer");
+    *size_out = 0;
+    status = tokenizer_check_write(tokenizer);
+    if (status)
+        return status;
     text_init(&text, tokenizer_memory(tokenizer));
     tokenizer_write_json(tokenizer, &text);
     *size_out = text.failed ? 0 : text.size;

@@ -269,6 +269,13 @@ static void write_added(const llm_tokenizer *tokenizer, struct text *out)
     text_append_z(out, added->count ? "\n  ],\n" : "],\n");
 }
 
+llm_status tokenizer_check_write(const llm_tokenizer *tokenizer)
+{
+    const struct tokenizer_algorithm *algorithm = tokenizer->algorithm;
+
+    return algorithm->check_write ? algorithm->check_write(tokenizer) : LLM_OK;
+}
+
 void tokenizer_write_json(const llm_tokenizer *tokenizer, struct text *out)
 {
     text_append_z(out, "{\n  \"version\": \"1.0\",\n  \"truncation\": null,\n"

@@ -54,6 +54,8 @@ struct tokenizer_algorithm {
      * normalizer, pre-tokenizer and decoder are there already. What the algorithm cannot do exactly
      * is LLM_E_UNSUPPORTED, with the name of the field. */
     llm_status (*read)(llm_tokenizer *tokenizer, const json_t *root);
+    /* LLM_E_UNSUPPORTED when a tokenizer.json cannot say what this one does; NULL: it can. */
+    llm_status (*check_write)(const llm_tokenizer *tokenizer);
     /* Append the object "model" of a tokenizer.json. */
     void (*write_model)(const llm_tokenizer *tokenizer, struct text *out);
     /* Append the ids of one word (size > 0) and, unless `ends` is NULL, as many ends. */

@@ -327,8 +327,22 @@ static void free_model(llm_tokenizer *tokenizer)
     sentencepiece_free(tokenizer->model);
 }
 
+static llm_status check_write(const llm_tokenizer *tokenizer)
+{
+    const struct sentencepiece *model = tokenizer->model;
+
+    if (model->rules.whitespace_as_suffix)
+        return status_set(LLM_E_UNSUPPORTED,
+                          "treat_whitespace_as_suffix: a tokenizer.json has no way to say that");
+    if (!model->rules.escape_whitespaces)
+        return status_set(LLM_E_UNSUPPORTED,
+                          "escape_whitespaces is off: a tokenizer.json has no way to say that");
+    return LLM_OK;
+}
+
 const struct tokenizer_algorithm algorithm_sentencepiece = {
     .type = "SentencePiece",
+    .check_write = check_write,
     .write_model = write_model,
     .encode_word = encode_word,
     .encode = encode,

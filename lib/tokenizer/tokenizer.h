@@ -54,6 +54,8 @@ llm_status tokenizer_load_memory(llm_tokenizer **out, llm_context *context, cons
                                  size_t size);
 /* `path` a file, or an existing directory that gets tokenizer.json and tokenizer_config.json. */
 llm_status tokenizer_save(const llm_tokenizer *tokenizer, const char *path);
+/* LLM_E_UNSUPPORTED when no tokenizer.json gives the same ids. */
+llm_status tokenizer_check_write(const llm_tokenizer *tokenizer);
 /* Append the text of tokenizer.json; check out->failed. */
 void tokenizer_write_json(const llm_tokenizer *tokenizer, struct text *out);
 

@@ -211,10 +211,13 @@ llm_status tokenizer_save(const llm_tokenizer *tokenizer, const char *path)
     struct memory *memory = &tokenizer->context->memory;
     char *json = NULL;
     char *config = NULL;
-    llm_status status = LLM_E_NOMEM;
+    llm_status status = tokenizer_check_write(tokenizer);
 
+    if (status)
+        return status_prefix(status, "%s", path);
     if (!file_is_directory(path))
         return save_text(tokenizer, path, tokenizer_write_json);
+    status = LLM_E_NOMEM;
     json = file_join(memory, path, "tokenizer.json");
     config = file_join(memory, path, "tokenizer_config.json");
     if (json && config)

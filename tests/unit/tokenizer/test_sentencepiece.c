@@ -211,6 +211,22 @@ static void test_save_again(void **state)
     llm_context_free(context);
 }
 
+/* What no tokenizer.json can say is not saved as one. */
+static void test_save_refused(void **state)
+{
+    llm_context *context = make_context(1);
+    llm_tokenizer *tokenizer = load(context, "suffix.model");
+    size_t size = 1;
+
+    (void)state;
+    assert_int_equal(LLM_E_UNSUPPORTED, llm_tokenizer_save(tokenizer, "test_refused.json"));
+    assert_non_null(strstr(llm_last_error(), "treat_whitespace_as_suffix"));
+    assert_int_equal(LLM_E_UNSUPPORTED, llm_tokenizer_save_memory(NULL, 0, &size, tokenizer));
+    assert_int_equal(0, size);
+    llm_tokenizer_free(tokenizer);
+    llm_context_free(context);
+}
+
 /* Models through their arrays are the same models; a tokenizer.json keeps its ids. */
 static void test_arrays(void **state)
 {
@@ -530,11 +546,12 @@ static void test_vectors(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_models),     cmocka_unit_test(test_jsons),
-        cmocka_unit_test(test_save_again), cmocka_unit_test(test_arrays),
-        cmocka_unit_test(test_bad_models), cmocka_unit_test(test_bad_arrays),
-        cmocka_unit_test(test_long),       cmocka_unit_test(test_vectors),
-        cmocka_unit_test(test_train),      cmocka_unit_test(test_train_refused),
+        cmocka_unit_test(test_models),        cmocka_unit_test(test_jsons),
+        cmocka_unit_test(test_save_again),    cmocka_unit_test(test_save_refused),
+        cmocka_unit_test(test_arrays),        cmocka_unit_test(test_bad_models),
+        cmocka_unit_test(test_bad_arrays),    cmocka_unit_test(test_long),
+        cmocka_unit_test(test_vectors),       cmocka_unit_test(test_train),
+        cmocka_unit_test(test_train_refused),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
