@@ -22,6 +22,7 @@ enum {
     TILE_BLOCKS = 16,       /* along k; a multiple of the longest block of a file */
     ROWS_AT_ONCE = 512,     /* of activations */
     SUM_BYTES = 256 * 1024, /* for tiles that meet the same columns, in the second-level cache */
+    TILES_AT_ONCE = 8,
     PRODUCTS_PER_THREAD = 64 * 1024, /* below this a thread is not worth waking */
     MOST_THREADS = 1024
 };
@@ -57,6 +58,7 @@ static bool prepare(const struct qgemm_kernels *kernels, const struct qgemm *q, 
     int64_t tile_rows = kernels->tile_panels * QGEMM_PANEL;
     int64_t useful = 0;
     int64_t planes = 1;
+    int64_t tile_bytes;
 
     *job = (struct job){.kernels = kernels, .q = q};
     if (q->m <= 0 || q->outputs <= 0)
@@ -74,14 +76,14 @@ static bool prepare(const struct qgemm_kernels *kernels, const struct qgemm *q, 
     job->bytes_columns = aligned(job->rows * job->blocks * QGEMM_COLUMN_BYTES);
     job->direct = q->m <= kernels->direct_rows && q->k > 0;
     job->width = job->direct ? kernels->direct_columns : kernels->tile_columns;
-    job->batch = 1;
+    tile_bytes = job->rows * tile_rows * (int64_t)sizeof(float);
+    job->batch = job->direct ? 1 : least(SUM_BYTES / tile_bytes, TILES_AT_ONCE);
     if (!job->direct) {
-        job->batch = SUM_BYTES / (job->rows * tile_rows * (int64_t)sizeof(float));
-        job->batch = job->batch < 1 ? 1 : job->batch > 8 ? 8 : job->batch;
         job->bytes_codes = tile_rows * TILE_BLOCKS * QGEMM_BLOCK * planes;
         job->bytes_scales = tile_rows * TILE_BLOCKS * 2 * (int64_t)sizeof(float);
     }
-    job->bytes_sums = aligned(job->batch * job->rows * tile_rows * (int64_t)sizeof(float));
+    /* not the batch's own size, which shrinks where the batch does: more rows take more memory */
+    job->bytes_sums = job->direct ? tile_bytes : least(TILES_AT_ONCE * tile_bytes, SUM_BYTES);
     return true;
 }
 

@@ -116,7 +116,8 @@ struct qgemm {
 
 struct qgemm_kernels;
 
-/* Bytes of scratch that qgemm_run() needs for this product; never 0, and the less m, the less. */
+/* Bytes of scratch that qgemm_run() needs for this product; never 0; what is enough for
+ * some m is for fewer, and for fewer threads. */
 size_t qgemm_scratch_bytes(const struct qgemm_kernels *kernels, const struct qgemm *product);
 
 void qgemm_run(const struct qgemm_kernels *kernels, const struct qgemm *product);

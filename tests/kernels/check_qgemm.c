@@ -635,6 +635,31 @@ static void test_nothing(void **unused)
     }
 }
 
+/* Scratch memory for many rows serves fewer. */
+static void test_scratch(void **unused)
+{
+    const struct qgemm_kernels *kernels;
+    int count = tables(&kernels);
+    struct qgemm_weights weights = {QGEMM_NF4, 100, 2048, NULL};
+
+    (void)unused;
+    for (int i = 0; i < count; i++) {
+        for (int threads = 1; threads <= 3; threads++) {
+            size_t before = 0;
+
+            for (int64_t m = 0; m < 1100; m++) {
+                struct qgemm q = {.m = m, .k = 2048, .outputs = 1, .threads = threads};
+                size_t bytes;
+
+                q.output[0].weights = &weights;
+                bytes = qgemm_scratch_bytes(&kernels[i], &q);
+                assert_true(bytes >= before && bytes > 0);
+                before = bytes;
+            }
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -642,6 +667,7 @@ int main(void)
         cmocka_unit_test(test_products), cmocka_unit_test(test_many_rows),
         cmocka_unit_test(test_in_place), cmocka_unit_test(test_shared_activations),
         cmocka_unit_test(test_extremes), cmocka_unit_test(test_nothing),
+        cmocka_unit_test(test_scratch),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
