@@ -14,7 +14,7 @@ void params_init(struct params *params, llm_context *context, enum params_mode m
 {
     memset(params, 0, sizeof *params);
     params->context = context;
-    params->mode = mode;
+    params->mode = (int32_t)mode;
     arena_init(&params->arena, &context->memory);
     map_init(&params->names, &context->memory);
 }

@@ -70,7 +70,7 @@ static llm_status read_pieces(llm_tokenizer *tokenizer, const json_t *list, doub
     llm_status status = pieces && written ? LLM_OK : LLM_E_NOMEM;
 
     text_init(&digits, memory);
-    *lowest = INFINITY;
+    *lowest = HUGE_VAL;
     for (size_t i = 0; i < count && !status; i++) {
         status = read_piece(&tokenizer->vocab, &pieces[i], json_array_get(list, i), i);
         if (status)

@@ -139,7 +139,7 @@ static void expect_loaded(const char *path, const char *name, const char *tools,
 {
     llm_chat_options options;
     llm_chat_template *chat;
-    llm_chat_prompt *prompt;
+    llm_chat_prompt *prompt = NULL;
 
     assert_int_equal(llm_chat_options_init(&options, sizeof options), LLM_OK);
     options.tools = tools;
@@ -262,8 +262,8 @@ static void test_injection(void **state)
         "{{ messages[0].content | replace('\\n', '') | list | join }}",
         "{{ messages[0].content | reverse | reverse }}{{ messages[0].content | string | safe }}",
         "{{ messages[0].items() | list }}{{ messages | map(attribute='content') | first }}",
-        "{% macro m(x) %}{{ x }}{{ caller() }}{% endmacro %}"
-        "{% call m(messages[0].content) %}{{ messages[0].content }}{% endcall %}",
+        ("{% macro m(x) %}{{ x }}{{ caller() }}{% endmacro %}"
+         "{% call m(messages[0].content) %}{{ messages[0].content }}{% endcall %}"),
         "{% filter replace('a', 'b') %}{{ messages[0].content }}{% endfilter %}",
     };
     llm_tokenizer *tokenizer = make_tokenizer();

@@ -190,7 +190,7 @@ static llm_status live_a_life(llm_context *context, void *user)
     size_t ends[64];
     char back[256];
     const char *part;
-    size_t count;
+    size_t count = 0;
     size_t size;
     llm_status status = llm_tokenizer_load_memory(&tokenizer, context, json, sizeof json - 1);
 

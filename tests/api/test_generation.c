@@ -315,7 +315,7 @@ static void test_beams(void **state)
     llm_beam_options options;
     int32_t expected[12];
     int32_t whole[60];
-    double last = INFINITY;
+    double last = HUGE_VAL;
 
     (void)state;
     assert_int_equal(llm_beam_options_init(&options, sizeof options), LLM_OK);

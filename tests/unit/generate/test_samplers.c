@@ -128,7 +128,7 @@ static void compare(const struct reference *r)
 
 static void narrow(const llm_generate_options *options, double chance)
 {
-    const struct sampler_text text = {NULL};
+    const struct sampler_text text = {.ids = NULL};
 
     assert_int_equal(sampler_check(options, V), LLM_OK);
     assert_int_equal(sampler_penalize(&sampler, logits, &text, options), LLM_OK);
@@ -484,7 +484,7 @@ static int32_t prefer(void *user, llm_candidate *candidates, size_t count)
 static void test_callback(void **state)
 {
     struct rng rng = rng_make(8, 0);
-    const struct sampler_text text = {NULL};
+    const struct sampler_text text = {.ids = NULL};
 
     (void)state;
     for (int greedy = 0; greedy < 2; greedy++) {

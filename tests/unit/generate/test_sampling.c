@@ -288,7 +288,7 @@ static void test_draw(void **state)
     const float logits[6] = {0.5f, -1.0f, 2.0f, 0.0f, -INFINITY, -60.0f};
     double total = 0.0;
     llm_generate_options options = defaults();
-    struct sampler_text text = {NULL};
+    struct sampler_text text = {.ids = NULL};
     struct sampler sampler;
     int hits[6] = {0};
     int32_t id;
@@ -321,7 +321,7 @@ static void test_seed(void **state)
 {
     float logits[16];
     llm_generate_options options = defaults();
-    struct sampler_text text = {NULL};
+    struct sampler_text text = {.ids = NULL};
     struct sampler sampler;
     int different = 0;
 

@@ -162,11 +162,12 @@ static const char *const configs[] = {
     "{\"model_type\":\"t5\",\"d_model\":32,\"d_kv\":10,\"d_ff\":48,\"num_heads\":3,\"num_layers\":"
     "2,"
     "\"num_decoder_layers\":3,\"vocab_size\":40,\"decoder_start_token_id\":0}",
-    "{\"model_type\":\"t5\",\"d_model\":32,\"d_kv\":8,\"d_ff\":48,\"num_heads\":4,\"num_layers\":2,"
-    "\"vocab_size\":40,\"decoder_start_token_id\":0,\"feed_forward_proj\":\"gated-gelu\","
-    "\"tie_word_embeddings\":false}",
-    "{\"model_type\":\"t5\",\"architectures\":[\"T5EncoderModel\"],\"d_model\":32,\"d_kv\":8,"
-    "\"d_ff\":48,\"num_heads\":4,\"num_layers\":2,\"vocab_size\":40}",
+    ("{\"model_type\":\"t5\",\"d_model\":32,\"d_kv\":8,\"d_ff\":48,\"num_heads\":4,\"num_layers\":"
+     "2,"
+     "\"vocab_size\":40,\"decoder_start_token_id\":0,\"feed_forward_proj\":\"gated-gelu\","
+     "\"tie_word_embeddings\":false}"),
+    ("{\"model_type\":\"t5\",\"architectures\":[\"T5EncoderModel\"],\"d_model\":32,\"d_kv\":8,"
+     "\"d_ff\":48,\"num_heads\":4,\"num_layers\":2,\"vocab_size\":40}"),
 };
 
 static void there_and_back(llm_context *context, const char *folder)
@@ -307,12 +308,12 @@ static const struct {
     {"llama.feed_forward_length", GGUF_U32, 0, "intermediate_size"},
     {"llama.attention.layer_norm_rms_epsilon", -1, 0, "layer_norm_rms_epsilon"},
     {"llama.attention.layer_norm_rms_epsilon", GGUF_U32, 1, "layer_norm_rms_epsilon"},
-    {"llama.attention.layer_norm_rms_epsilon", GGUF_F32, NAN, "layer_norm_rms_epsilon"},
+    {"llama.attention.layer_norm_rms_epsilon", GGUF_F32, (double)NAN, "layer_norm_rms_epsilon"},
     {"llama.attention.layer_norm_rms_epsilon", GGUF_F32, -1, "rms_norm_eps"},
     {"llama.rope.dimension_count", GGUF_U32, 3, "rope.dimension_count"},
     {"llama.rope.dimension_count", GGUF_U32, 0, "rope.dimension_count"},
     {"llama.rope.dimension_count", GGUF_U32, 64, "rope.dimension_count"},
-    {"llama.rope.freq_base", GGUF_F32, NAN, "rope.freq_base"},
+    {"llama.rope.freq_base", GGUF_F32, (double)NAN, "rope.freq_base"},
     {"llama.rope.freq_base", GGUF_F32, 0, "rope.freq_base"},
     {"llama.rope.scaling.type", GGUF_STRING, 0, "rope.scaling.type"},
     {"llama.expert_count", GGUF_U32, 4, "expert_used_count"},

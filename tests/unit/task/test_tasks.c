@@ -40,7 +40,7 @@ static struct task_ids texts_of(const struct head_golden *golden, size_t *length
 /* Component d of a text's vector, from golden hidden states in double precision. */
 static double pooled(const float *rows, int64_t count, int64_t dim, int64_t d, int32_t pooling)
 {
-    double sum = 0.0, most = -INFINITY;
+    double sum = 0.0, most = -HUGE_VAL;
 
     for (int64_t i = 0; i < count; i++) {
         sum += (double)rows[i * dim + d];
