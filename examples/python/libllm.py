@@ -450,7 +450,7 @@ _declare("llm_tensor_data", _p, _p)
 
 class LoadOptions(c.Structure):
     _fields_ = [("struct_size", _size), ("progress", PROGRESS), ("progress_user", _p), ("map", _i32),
-                ("reserved", _i32)]
+                ("weights", _i32)]
 
 
 class ConvertOptions(c.Structure):

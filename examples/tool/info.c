@@ -31,6 +31,8 @@ static void print_model(const llm_model_info *info)
     printf("%-22s %lld tokens\n", "context", (long long)info->context_length);
     print_bytes("weights on disk", info->file_bytes);
     print_bytes("weights in memory", info->weight_bytes);
+    if (info->kept_bytes != info->weight_bytes)
+        print_bytes("kept in blocks", info->kept_bytes);
     print_bytes("per 1000 tokens", info->cache_bytes);
 }
 

@@ -43,6 +43,16 @@ LLM_API llm_status llm_model_new_options_init(llm_model_new_options *options, si
 LLM_API llm_status llm_model_new(llm_model **out, llm_context *context, const char *config,
                                  size_t config_size, const llm_model_new_options *options);
 
+/** What block types of GGUF files become in memory. */
+enum {
+    LLM_WEIGHTS_FLOAT = 0, /**< f32, exactly the values of the file */
+    /** The matrices of linear layers, the embedding and the output stay in their type (Q4_0 to
+     *  MXFP4): a fraction of the memory. Products with them round the activations to 8 bits. Such a
+     *  model generates, evaluates and trains adapters; it can neither be trained as a whole nor
+     *  saved, and those of its tensors have no values to read: LLM_E_UNSUPPORTED. */
+    LLM_WEIGHTS_KEEP = 1
+};
+
 /** Options of llm_model_load() and its relatives. Fill with llm_model_load_options_init(), then
  *  assign. */
 typedef struct llm_model_load_options {
@@ -53,7 +63,7 @@ typedef struct llm_model_load_options {
      *  memory of the context, and the first use of a page reads it. The file must not be made
      *  shorter while the model lives. Default 0. */
     int32_t map;
-    int32_t reserved; /**< 0 */
+    int32_t weights; /**< LLM_WEIGHTS_*; default LLM_WEIGHTS_FLOAT */
 } llm_model_load_options;
 
 /** Fill `options` with the defaults. @param struct_size sizeof(*options). */
@@ -62,8 +72,8 @@ LLM_API llm_status llm_model_load_options_init(llm_model_load_options *options, 
 /** Load a model: a directory with config.json and model.safetensors (or a sharded set with
  *  model.safetensors.index.json), as transformers writes it; a GGUF file, version 2 or 3, or the
  *  first of a split set; a directory with one of these; or a checkpoint of llama2.c. All weights
- *  become f32, also quantized ones; what that takes is compared with the context's memory limit
- *  before anything is read. Python pickles are never read.
+ *  become f32, also quantized ones, unless options->weights says otherwise; what that takes is
+ *  compared with the context's memory limit before anything is read. Python pickles are never read.
  *  @param out receives the model, NULL on failure; free with llm_model_free().
  *  @param path NUL-terminated. @param options NULL for defaults.
  *  @return LLM_OK, LLM_E_INVALID, LLM_E_IO, LLM_E_FORMAT, LLM_E_SHAPE, LLM_E_RANGE,
@@ -158,6 +168,7 @@ typedef struct llm_model_info {
     uint64_t file_bytes;   /**< of the weights on disk; 0 for a model in memory */
     uint64_t weight_bytes; /**< of the weights in memory */
     uint64_t cache_bytes;  /**< of the key/value cache per 1000 tokens */
+    uint64_t kept_bytes;   /**< as weight_bytes, when loaded with LLM_WEIGHTS_KEEP */
 } llm_model_info;
 
 /** Facts about a model in memory.
@@ -202,8 +213,9 @@ LLM_API int64_t llm_model_context_length(const llm_model *model);
 LLM_API int64_t llm_model_dim(const llm_model *model);
 LLM_API int32_t llm_model_layers(const llm_model *model);
 
-/** The parameters as tensors, f32, in the model's own orientation: weights of linear layers are
- *  [out, in]. Count, then name and tensor by index, or tensor by name ("transformer.wte.weight").
+/** The parameters as tensors, f32 (or of a block type, without values: LLM_WEIGHTS_KEEP), in the
+ * model's own orientation: weights of linear layers are [out, in]. Count, then name and tensor by
+ * index, or tensor by name ("transformer.wte.weight").
  *  @return owned by the model, valid as long as it is (a reference is not needed); NULL when
  *  there is none. Writing values needs the model to be at rest. */
 LLM_API size_t llm_model_tensor_count(const llm_model *model);

@@ -19,8 +19,8 @@ extern "C" {
 typedef struct llm_tensor llm_tensor;
 
 /** Element types. Values are pinned. From LLM_Q4_0 on they are the block types of GGUF files: 32 or
- *  256 values with common scales, for weights in files (llm_model_convert()); tensors do not have
- *  them. */
+ *  256 values with common scales, for weights in files (llm_model_convert()); only parameters of
+ *  models loaded with LLM_WEIGHTS_KEEP have them. */
 enum {
     LLM_F32 = 0,
     LLM_F16 = 1,

@@ -25,8 +25,11 @@ static llm_status read_load_options(llm_model_load_options *options,
 
     *options = default_load;
     status = options_read(options, sizeof *options, given, "llm_model_load_options");
-    if (!status && (options->reserved != 0 || options->map < 0 || options->map > 1))
-        status = status_set(LLM_E_INVALID, "map is not 0 or 1, or reserved is not 0");
+    if (!status && (options->map < 0 || options->map > 1))
+        status = status_set(LLM_E_INVALID, "map is %d, not 0 or 1", options->map);
+    if (!status && options->weights != LLM_WEIGHTS_FLOAT && options->weights != LLM_WEIGHTS_KEEP)
+        status =
+            status_set(LLM_E_INVALID, "weights is %d, not one of LLM_WEIGHTS_*", options->weights);
     return status;
 }
 

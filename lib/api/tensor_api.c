@@ -22,6 +22,9 @@ static llm_status check_values(const char *function, const llm_tensor *tensor)
 {
     if (!tensor)
         return null_argument(function, "tensor");
+    if (tensor->packed)
+        return status_set(LLM_E_UNSUPPORTED, "%s: the tensor's values are kept as %s", function,
+                          dtype_get(tensor->dtype)->name);
     if (!tensor->data)
         return status_set(LLM_E_INVALID, "%s: the tensor's values were released", function);
     return LLM_OK;

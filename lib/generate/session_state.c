@@ -53,8 +53,8 @@ static uint64_t fingerprint(const llm_model *model)
             hash_bytes(tensor->shape, sizeof tensor->shape[0] * (size_t)tensor->dimensions),
             (uint64_t)tensor->dtype, 0};
 
-        if (tensor->data && dtype_bytes(tensor->dtype, tensor_count(tensor), &bytes)) {
-            const char *data = tensor->data;
+        if (tensor->storage && dtype_bytes(tensor->dtype, tensor_count(tensor), &bytes)) {
+            const char *data = tensor->packed ? tensor->storage->data : tensor->data;
             size_t sample = bytes < SAMPLE ? bytes : SAMPLE;
 
             parts[4] = hash_bytes(data, sample) ^ hash_bytes(data + (bytes - sample) / 2, sample) ^

@@ -85,6 +85,11 @@ bool cx_ready(struct cx *cx, const char *op, int inputs, llm_tensor *const *in)
             cx_fail(cx, LLM_E_INVALID, "%s: input %d is NULL", op, i);
             return false;
         }
+        if (in[i]->packed) {
+            cx_fail(cx, LLM_E_UNSUPPORTED, "%s: input %d is kept as %s", op, i,
+                    dtype_get(in[i]->dtype)->name);
+            return false;
+        }
         if (!cx_values(cx, in[i]))
             return false;
     }

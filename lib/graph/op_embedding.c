@@ -5,6 +5,7 @@
  */
 #include "graph/op.h"
 #include "graph/rows.h"
+#include "tensor/packed.h"
 
 #include <string.h>
 
@@ -27,6 +28,11 @@ static void gather_rows(void *arg, int64_t begin, int64_t end)
     const struct embedding_job *job = arg;
     const struct dtype *dtype = dtype_get(job->weight->dtype);
 
+    if (job->weight->packed) {
+        for (int64_t row = begin; row < end; row++)
+            qgemm_load_row(job->weight->packed, job->ids[row], job->y + row * job->n);
+        return;
+    }
     if (job->weight->dtype == LLM_F32) {
         job->vector->gather_rows(job->y + begin * job->n, job->n, job->weight->data, job->n,
                                  job->ids + begin, end - begin, job->n);
@@ -65,7 +71,7 @@ static void embedding_run(struct cx *cx, const struct embedding *saved, llm_tens
     struct embedding_job job = embedding_job(cx, saved, weight);
 
     job.y = y->data;
-    if (cx_values(cx, weight))
+    if (weight->packed || cx_values(cx, weight))
         parallel_for(cx->threads, job.count, rows_grain(job.n), gather_rows, &job);
 }
 
@@ -73,7 +79,7 @@ static void embedding_backward(struct cx *cx, struct node *node)
 {
     struct embedding_job job = embedding_job(cx, node->saved, node->in[0]);
     float beta;
-    llm_tensor *dw = cx_grad(cx, node->in[0], &beta);
+    llm_tensor *dw = job.weight->packed ? NULL : cx_grad(cx, node->in[0], &beta);
 
     if (!dw)
         return;
@@ -96,7 +102,7 @@ static bool embedding_fits(struct cx *cx, llm_tensor *weight, const int32_t *ids
 {
     const struct dtype *dtype = dtype_get(weight->dtype);
 
-    if (!dtype || !dtype->is_float) {
+    if (!weight->packed && (!dtype || !dtype->is_float)) {
         cx_fail(cx, LLM_E_UNSUPPORTED, "embedding: the weight is not of a float type");
         return false;
     }
@@ -121,9 +127,11 @@ llm_tensor *op_embedding(struct cx *cx, llm_tensor *weight, const int32_t *ids, 
     struct node *node;
     llm_tensor *y;
 
-    if (!cx_ready(cx, "embedding", 1, &weight) || !embedding_fits(cx, weight, ids, count))
+    if (!cx_ready(cx, "embedding", weight && weight->packed ? 0 : 1, &weight) ||
+        !embedding_fits(cx, weight, ids, count))
         return NULL;
-    weight = cx_contiguous(cx, weight);
+    if (!weight->packed)
+        weight = cx_contiguous(cx, weight);
     y = weight ? cx_output_2d(cx, count, weight->shape[1]) : NULL;
     saved.ids = y ? arena_alloc(&cx->arena, (size_t)count * sizeof *ids + 1) : NULL;
     if (!saved.ids)

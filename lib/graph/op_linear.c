@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * y = x Wᵀ + b. The weight may be f32, f16 or bf16; only f32 weights get a gradient, the input's
- * gradient flows through any of them.
+ * y = x Wᵀ + b. The weight may be f32, f16, bf16 or kept in a block type (tensor/packed.h); those
+ * last get no gradient, the input's gradient flows through any of them.
  */
 #include "graph/op.h"
 #include "graph/product.h"
@@ -33,13 +33,17 @@ static void input_gradient(struct cx *cx, llm_tensor *x, const llm_tensor *weigh
 
     if (!dx)
         return;
+    (void)row_stride(dx, &product.ldc);
+    if (weight->packed) {
+        product_packed_gradient(cx, dx->data, product.ldc, product.beta, dy, rows, weight);
+        return;
+    }
     product.a = dy;
     product.lda = weight->shape[0];
     product.b = weight->data;
     product.b_type = gemm_type(weight->dtype);
     product.ldb = weight->shape[1];
     product.c = dx->data;
-    (void)row_stride(dx, &product.ldc);
     product_run(cx, &product);
 }
 
@@ -73,7 +77,8 @@ static void linear_backward(struct cx *cx, struct node *node)
     float beta;
 
     input_gradient(cx, x, weight, dy, rows);
-    weight_gradient(cx, x, weight, dy, rows);
+    if (!weight->packed)
+        weight_gradient(cx, x, weight, dy, rows);
     db = bias ? cx_grad(cx, bias, &beta) : NULL;
     if (db)
         product_column_sums(cx, db->data, beta, dy, rows, weight->shape[0], weight->shape[0]);
@@ -86,6 +91,11 @@ static void linear_run(struct cx *cx, llm_tensor *y, llm_tensor *x, const llm_te
 
     product.a = cx_values(cx, x);
     (void)row_stride(x, &product.lda);
+    if (weight->packed) {
+        product_packed(cx, y->data, product.a, product.lda, tensor_rows(x), weight,
+                       bias ? tensor_f32(bias) : NULL);
+        return;
+    }
     product.b = weight->data;
     product.b_type = gemm_type(weight->dtype);
     product.ldb = weight->shape[1];
@@ -111,10 +121,10 @@ static bool linear_fits(struct cx *cx, const llm_tensor *x, const llm_tensor *we
 {
     bool half = weight->dtype == LLM_F16 || weight->dtype == LLM_BF16;
 
-    if (x->dtype != LLM_F32 || (weight->dtype != LLM_F32 && !half) ||
+    if (x->dtype != LLM_F32 || (weight->dtype != LLM_F32 && !half && !weight->packed) ||
         (bias && bias->dtype != LLM_F32)) {
         cx_fail(cx, LLM_E_UNSUPPORTED,
-                "linear: x and bias must be f32, the weight f32, f16 or bf16");
+                "linear: x and bias must be f32, the weight f32, f16, bf16 or packed");
         return false;
     }
     if (x->dimensions < 1 || weight->dimensions != 2 || tensor_last(x) != weight->shape[1] ||
@@ -135,11 +145,15 @@ static bool linear_fits(struct cx *cx, const llm_tensor *x, const llm_tensor *we
 llm_tensor *op_linear(struct cx *cx, llm_tensor *x, llm_tensor *weight, llm_tensor *bias)
 {
     llm_tensor *in[3] = {x, weight, bias};
+    llm_tensor *plain[2] = {x, bias};
     int64_t shape[LLM_MAX_DIMENSIONS];
     int64_t stride;
     llm_tensor *y;
 
-    if (!cx_ready(cx, "linear", bias ? 3 : 2, in) || !linear_fits(cx, x, weight, bias))
+    if (weight && weight->packed ? !cx_ready(cx, "linear", bias ? 2 : 1, plain)
+                                 : !cx_ready(cx, "linear", bias ? 3 : 2, in))
+        return NULL;
+    if (!linear_fits(cx, x, weight, bias))
         return NULL;
     if (!row_stride(x, &stride))
         in[0] = cx_contiguous(cx, x);

@@ -74,7 +74,10 @@ static void multiply_out(struct cx *cx, const struct fused *fused, const float *
     int64_t classes = weight->shape[0];
     int64_t width = weight->shape[1];
 
-    if (fused->dx) { /* dX = G W */
+    if (fused->dx && weight->packed) {
+        product_packed_gradient(cx, tensor_f32(fused->dx) + start * width, width, 0.0f, gradient,
+                                rows, weight);
+    } else if (fused->dx) { /* dX = G W */
         struct gemm product = product_make(rows, width, classes);
 
         product.a = gradient;
@@ -101,6 +104,27 @@ static void multiply_out(struct cx *cx, const struct fused *fused, const float *
     }
 }
 
+/* Logits of `rows` rows of x. */
+static void multiply(struct cx *cx, float *logits, const float *x, const llm_tensor *weight,
+                     int64_t rows)
+{
+    struct gemm product = product_make(rows, weight->shape[0], weight->shape[1]);
+
+    if (weight->packed) {
+        product_packed(cx, logits, x, weight->shape[1], rows, weight, NULL);
+        return;
+    }
+    product.a = x;
+    product.lda = weight->shape[1];
+    product.b = weight->data;
+    product.b_type = type_of(weight);
+    product.ldb = weight->shape[1];
+    product.trans_b = true;
+    product.c = logits;
+    product.ldc = weight->shape[0];
+    product_run(cx, &product);
+}
+
 /* Losses of all rows; gradients into `fused` where that has room for them. */
 static void run_chunks(struct cx *cx, struct fused_job *job, const struct fused *fused,
                        const llm_tensor *x, const llm_tensor *weight)
@@ -113,17 +137,8 @@ static void run_chunks(struct cx *cx, struct fused_job *job, const struct fused 
 
     for (int64_t start = 0; logits && start < total && !cx->status; start += chunk) {
         int64_t rows = total - start < chunk ? total - start : chunk;
-        struct gemm product = product_make(rows, weight->shape[0], weight->shape[1]);
 
-        product.a = tensor_f32(x) + start * weight->shape[1];
-        product.lda = weight->shape[1];
-        product.b = weight->data;
-        product.b_type = type_of(weight);
-        product.ldb = weight->shape[1];
-        product.trans_b = true;
-        product.c = logits->data;
-        product.ldc = weight->shape[0];
-        product_run(cx, &product);
+        multiply(cx, logits->data, tensor_f32(x) + start * weight->shape[1], weight, rows);
         if (cx->status)
             break;
         job->logits = logits->data;
@@ -200,8 +215,10 @@ static llm_tensor *unfused(struct cx *cx, llm_tensor *x, llm_tensor *weight, con
 
 static bool fits(struct cx *cx, llm_tensor *const *in)
 {
-    if (in[1]->dtype != LLM_F32 && in[1]->dtype != LLM_F16 && in[1]->dtype != LLM_BF16) {
-        cx_fail(cx, LLM_E_UNSUPPORTED, "linear_cross_entropy: the weight must be f32, f16 or bf16");
+    if (in[1]->dtype != LLM_F32 && in[1]->dtype != LLM_F16 && in[1]->dtype != LLM_BF16 &&
+        !in[1]->packed) {
+        cx_fail(cx, LLM_E_UNSUPPORTED,
+                "linear_cross_entropy: the weight must be f32, f16, bf16 or packed");
         return false;
     }
     if (in[0]->dimensions != 2 || in[1]->dimensions != 2 || in[0]->shape[1] != in[1]->shape[1]) {
@@ -251,7 +268,7 @@ llm_tensor *op_linear_cross_entropy(struct cx *cx, llm_tensor *x, llm_tensor *we
     int64_t counted;
     double loss;
 
-    if (!cx_ready(cx, "linear_cross_entropy", 2, in) ||
+    if (!cx_ready(cx, "linear_cross_entropy", weight && weight->packed ? 1 : 2, in) ||
         !rows_are_f32(cx, "linear_cross_entropy", 1, in) || !fits(cx, in) ||
         !cross_entropy_check(cx, "linear_cross_entropy", &job.options))
         return NULL;
@@ -260,7 +277,7 @@ llm_tensor *op_linear_cross_entropy(struct cx *cx, llm_tensor *x, llm_tensor *we
     job.targets = cross_entropy_targets(cx, "linear_cross_entropy", targets, x->shape[0],
                                         weight->shape[0], job.options.ignore_index, &counted);
     in[0] = cx_contiguous(cx, x);
-    in[1] = cx_contiguous(cx, weight);
+    in[1] = weight->packed ? weight : cx_contiguous(cx, weight);
     losses = cx->status ? NULL : cx_output_1d(cx, x->shape[0]);
     if (!losses || !make_room(cx, &fused, in))
         return NULL;

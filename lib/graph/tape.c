@@ -129,6 +129,9 @@ void *cx_values(struct cx *cx, llm_tensor *x)
 
     if (x->data)
         return x->data;
+    if (root->packed)
+        return cx_fail(cx, LLM_E_UNSUPPORTED, "the tensor's values are kept as %s",
+                       dtype_get(root->dtype)->name);
     if (!root->data) {
         if (!root->node || !root->node->op->recompute)
             return cx_fail(cx, LLM_E_INVALID, "the tensor's values were released");

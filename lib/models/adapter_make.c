@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "models/adapter_make.h"
 
+#include "tensor/packed.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -169,6 +171,14 @@ static llm_tensor *bias_of(const llm_model *model, size_t index)
                : NULL;
 }
 
+static llm_status copy_values(llm_tensor *to, const llm_tensor *from)
+{
+    if (!from->packed)
+        return tensor_copy(to, from);
+    packed_read_rows(from, 0, from->shape[0], tensor_f32(to), to->context->threads);
+    return LLM_OK;
+}
+
 llm_status adapter_merge(llm_model **out, llm_model *model, const llm_adapter *adapter,
                          float weight)
 {
@@ -183,7 +193,7 @@ llm_status adapter_merge(llm_model **out, llm_model *model, const llm_adapter *a
     status = model_new(&merged, model->context, model->text.data, model->text.size,
                        "the model's configuration", PARAMS_NOW);
     for (size_t i = 0; i < model->params.count && !status; i++)
-        status = tensor_copy(merged->params.list[i].tensor, model->params.list[i].tensor);
+        status = copy_values(merged->params.list[i].tensor, model->params.list[i].tensor);
     for (size_t i = 0; i < adapter->model_params && !status; i++) {
         if (adapter->parts[i].a || adapter->parts[i].gain)
             status = adapter_fold(&adapter->parts[i], weight, model->context,

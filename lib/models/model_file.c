@@ -88,6 +88,14 @@ static bool is_mapped(const struct weights *weights, size_t index,
     return weights->source->files[entry->file].fd >= 0;
 }
 
+static bool is_kept(const struct weights *weights, size_t index,
+                    const llm_model_load_options *options, size_t *bytes)
+{
+    return options && options->weights == LLM_WEIGHTS_KEEP &&
+           !weights->model->params.list[index].tensor->storage &&
+           weights_keep(weights, index, bytes);
+}
+
 /* Weights that do not fit are refused before the first is read. */
 static llm_status check_memory(const struct weights *weights, const llm_model *model,
                                const llm_model_load_options *options)
@@ -95,20 +103,26 @@ static llm_status check_memory(const struct weights *weights, const llm_model *m
     const struct memory *memory = &model->context->memory;
     uint64_t used = atomic_load(&((struct memory *)memory)->used);
     uint64_t machine = memory_physical();
+    const char *as = options && options->weights ? "" : " as f32";
     uint64_t bytes = 0;
 
     for (size_t i = 0; i < model->params.count; i++) {
-        if (!model->params.list[i].tensor->storage && !is_mapped(weights, i, options))
+        size_t kept;
+
+        if (is_kept(weights, i, options, &kept))
+            bytes += kept;
+        else if (!model->params.list[i].tensor->storage && !is_mapped(weights, i, options))
             bytes += (uint64_t)tensor_count(model->params.list[i].tensor) * sizeof(float);
     }
     if (memory->limit && (used > memory->limit || bytes > memory->limit - used))
-        return status_set(
-            LLM_E_NOMEM, "the weights need %llu bytes as f32; of the limit of %llu, %llu are used",
-            (unsigned long long)bytes, (unsigned long long)memory->limit, (unsigned long long)used);
+        return status_set(LLM_E_NOMEM,
+                          "the weights need %llu bytes%s; of the limit of %llu, %llu are used",
+                          (unsigned long long)bytes, as, (unsigned long long)memory->limit,
+                          (unsigned long long)used);
     if (machine && bytes > machine)
         return status_set(LLM_E_NOMEM,
-                          "the weights need %llu bytes as f32, more than the machine's %llu",
-                          (unsigned long long)bytes, (unsigned long long)machine);
+                          "the weights need %llu bytes%s, more than the machine's %llu",
+                          (unsigned long long)bytes, as, (unsigned long long)machine);
     return LLM_OK;
 }
 
@@ -137,6 +151,8 @@ static llm_status load_weights(llm_model *model, const struct tensor_source *sou
     struct weights weights;
     llm_status status = weights_open(&weights, model, source);
 
+    if (!status)
+        status = params_check_plain(&model->params, "loading into the model");
     if (status)
         goto done;
     mappings.list = memory_alloc_zeroed(memory, source->file_count, sizeof *mappings.list);
@@ -147,7 +163,11 @@ static llm_status load_weights(llm_model *model, const struct tensor_source *sou
     for (size_t i = 0; i < source->count; i++)
         progress.total += source->list[i].bytes;
     for (size_t i = 0; i < model->params.count && !status; i++) {
-        if (is_mapped(&weights, i, options))
+        size_t kept;
+
+        if (is_kept(&weights, i, options, &kept))
+            status = weights_load_kept(&weights, i, &progress);
+        else if (is_mapped(&weights, i, options))
             status = map_param(&mappings, model, &weights, i);
         else
             status = load_param(&weights, model, i, &progress);

@@ -7,27 +7,6 @@
 #include <stdio.h>
 #include <string.h>
 
-void model_describe(llm_model_info *info, const llm_model *model)
-{
-    size_t size = info->struct_size;
-
-    memset(info, 0, sizeof *info);
-    info->struct_size = size;
-    (void)snprintf(info->architecture, sizeof info->architecture, "%s", model->arch->name);
-    (void)snprintf(info->weight_types, sizeof info->weight_types, "f32");
-    info->parameters = model->params.elements;
-    info->vocabulary = model->vocabulary;
-    info->context_length = model->context_length;
-    info->dim = model->dim;
-    info->layers = model->layers;
-    info->heads = model->heads;
-    info->kv_heads = model->kv_heads;
-    info->head_dim = model->head_dim;
-    info->weight_bytes = (uint64_t)model->params.elements * sizeof(float);
-    info->cache_bytes = (uint64_t)1000 * 2 * sizeof(float) * (uint64_t)model->layers *
-                        (uint64_t)model->kv_heads * (uint64_t)model->head_dim;
-}
-
 /* Adds ", type" unless it is there, as a whole word: bf16 is not f16. */
 static void add_type(char *list, size_t capacity, const char *type)
 {
@@ -39,6 +18,39 @@ static void add_type(char *list, size_t capacity, const char *type)
         found = (at == list || at[-1] == ' ') && (at[size] == '\0' || at[size] == ',');
     if (!found)
         (void)snprintf(list + length, capacity - length, "%s%s", length ? ", " : "", type);
+}
+
+/* What is in memory. */
+static void describe_params(llm_model_info *info, const struct params *params)
+{
+    for (size_t i = 0; i < params->count; i++) {
+        const llm_tensor *tensor = params->list[i].tensor;
+
+        info->weight_bytes += tensor->packed ? tensor->storage->bytes
+                                             : (uint64_t)tensor_count(tensor) * sizeof(float);
+        add_type(info->weight_types, sizeof info->weight_types, dtype_get(tensor->dtype)->name);
+    }
+    info->kept_bytes = info->weight_bytes;
+}
+
+void model_describe(llm_model_info *info, const llm_model *model)
+{
+    size_t size = info->struct_size;
+
+    memset(info, 0, sizeof *info);
+    info->struct_size = size;
+    (void)snprintf(info->architecture, sizeof info->architecture, "%s", model->arch->name);
+    info->parameters = model->params.elements;
+    info->vocabulary = model->vocabulary;
+    info->context_length = model->context_length;
+    info->dim = model->dim;
+    info->layers = model->layers;
+    info->heads = model->heads;
+    info->kv_heads = model->kv_heads;
+    info->head_dim = model->head_dim;
+    info->cache_bytes = (uint64_t)1000 * 2 * sizeof(float) * (uint64_t)model->layers *
+                        (uint64_t)model->kv_heads * (uint64_t)model->head_dim;
+    describe_params(info, &model->params);
 }
 
 static void describe_types(llm_model_info *info, const struct tensor_source *source)
@@ -56,6 +68,27 @@ static void describe_types(llm_model_info *info, const struct tensor_source *sou
     info->file_bytes = bytes;
 }
 
+/* What loading with LLM_WEIGHTS_KEEP would take. */
+static llm_status describe_kept(llm_model_info *info, const llm_model *model,
+                                const struct tensor_source *source)
+{
+    struct weights weights;
+    llm_status status = weights_open(&weights, model, source);
+
+    info->kept_bytes = 0;
+    for (size_t i = 0; i < model->params.count && !status; i++) {
+        size_t bytes;
+
+        if (weights_keep(&weights, i, &bytes))
+            info->kept_bytes += bytes;
+        else
+            info->kept_bytes +=
+                (uint64_t)tensor_count(model->params.list[i].tensor) * sizeof(float);
+    }
+    weights_close(&weights);
+    return status;
+}
+
 llm_status model_describe_path(llm_model_info *info, llm_context *context, const char *path)
 {
     struct model_input input;
@@ -69,6 +102,8 @@ llm_status model_describe_path(llm_model_info *info, llm_context *context, const
     if (!status) {
         model_describe(info, model);
         describe_types(info, input.source);
+        if (input.source->metadata)
+            status = describe_kept(info, model, input.source);
     }
     model_release(model);
     model_input_close(&input);

@@ -87,8 +87,10 @@ done:
 llm_status model_save(const llm_model *model, const char *directory,
                       const llm_model_save_options *options)
 {
-    llm_status status = file_make_directory(&model->context->memory, directory);
+    llm_status status = params_check_plain(&model->params, "saving");
 
+    if (!status)
+        status = file_make_directory(&model->context->memory, directory);
     if (!status)
         status = save_weights(model, directory, options);
     if (!status)

@@ -335,6 +335,11 @@ static llm_status check_shape(const struct tensor_entry *entry, const struct ggu
                       entry->name);
 }
 
+llm_status weights_check_shape(const struct weights *weights, size_t index)
+{
+    return check_shape(weights_entry(weights, index), weights->tensors[index]);
+}
+
 static llm_status load_part(const struct weights *weights, const struct tensor_entry *entry,
                             const struct gguf_part *part, llm_tensor *tensor,
                             struct model_progress *progress)

@@ -57,6 +57,14 @@ const struct tensor_entry *weights_entry(const struct weights *weights, size_t i
 /* Can the bytes of the file be the parameter, as they are? */
 bool weights_are_plain(const struct weights *weights, size_t index);
 
+/* Can the parameter stay in the block type that the file has it in, and how many bytes is that? */
+bool weights_keep(const struct weights *weights, size_t index, size_t *bytes);
+/* Reads such a parameter, which has no values yet, into panels (model_keep.c). */
+llm_status weights_load_kept(struct weights *weights, size_t index,
+                             struct model_progress *progress);
+/* Of sources with metadata: is the tensor as large as the parameter asks? */
+llm_status weights_check_shape(const struct weights *weights, size_t index);
+
 /* Fills `tensor`, which has the parameter's shape: contiguous f32. */
 llm_status weights_load(struct weights *weights, size_t index, llm_tensor *tensor,
                         struct model_progress *progress);

@@ -3,6 +3,7 @@
 
 #include "graph/op.h"
 #include "graph/product.h"
+#include "tensor/packed.h"
 
 #include <math.h>
 #include <string.h>
@@ -52,7 +53,7 @@ static void changed_rows(struct cx *cx, const struct adapter_part *part, const l
     int64_t width = weight->shape[1];
     struct gemm product = product_make(rows, width, part->a->shape[0]);
 
-    memcpy(out, tensor_f32(weight) + start * width, (size_t)(rows * width) * sizeof *out);
+    packed_read_rows(weight, start, rows, out, cx->threads);
     product.a = tensor_f32(part->b) + start * part->a->shape[0];
     product.lda = part->a->shape[0];
     product.b = part->a->data;

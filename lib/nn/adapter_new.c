@@ -4,6 +4,8 @@
  */
 #include "nn/adapter.h"
 
+#include "tensor/packed.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -110,17 +112,31 @@ llm_status adapter_add_ia3(llm_adapter *adapter, const struct params *model, siz
     return adapter->params.status;
 }
 
+/* The norm of each row: [out]. */
+static llm_status row_norms(llm_context *context, llm_tensor *norms, const llm_tensor *weight)
+{
+    int64_t width = weight->shape[1];
+    float *row = memory_alloc_array(&context->memory, (size_t)width, sizeof *row);
+
+    if (!row)
+        return LLM_E_NOMEM;
+    for (int64_t i = 0; i < weight->shape[0]; i++) {
+        packed_read_rows(weight, i, 1, row, 1);
+        tensor_f32(norms)[i] = (float)sqrt(context->kernels->vector.sum_squares(row, width));
+    }
+    memory_release(&context->memory, row);
+    return LLM_OK;
+}
+
 llm_status adapter_initialize(llm_adapter *adapter, const struct params *model, uint64_t seed)
 {
-    params_initialize(&adapter->params, seed);
-    for (size_t i = 0; i < adapter->model_params; i++) {
-        const struct adapter_part *part = &adapter->parts[i];
-        const llm_tensor *weight = model->list[i].tensor;
+    llm_status status = LLM_OK;
 
-        for (int64_t row = 0; part->magnitude && row < weight->shape[0]; row++)
-            tensor_f32(part->magnitude)[row] =
-                (float)sqrt(adapter->context->kernels->vector.sum_squares(
-                    tensor_f32(weight) + row * weight->shape[1], weight->shape[1]));
+    params_initialize(&adapter->params, seed);
+    for (size_t i = 0; i < adapter->model_params && !status; i++) {
+        if (adapter->parts[i].magnitude)
+            status =
+                row_norms(adapter->context, adapter->parts[i].magnitude, model->list[i].tensor);
     }
-    return LLM_OK;
+    return status;
 }

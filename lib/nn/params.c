@@ -155,6 +155,19 @@ void params_adopt(struct params *params, size_t index, struct storage *storage, 
     tensor->data = data;
 }
 
+llm_status params_check_plain(const struct params *params, const char *what)
+{
+    for (size_t i = 0; i < params->count; i++) {
+        const struct param *param = &params->list[i];
+
+        if (param->tensor->packed)
+            return status_set(LLM_E_UNSUPPORTED,
+                              "%s: %s is kept as %s; load the model with LLM_WEIGHTS_FLOAT", what,
+                              param->name, dtype_get(param->tensor->dtype)->name);
+    }
+    return LLM_OK;
+}
+
 void params_file_view(llm_tensor *view, const struct param *param)
 {
     *view = *param->tensor;

@@ -83,6 +83,9 @@ void params_initialize_one(const struct params *params, size_t index, uint64_t s
 llm_status params_allocate(struct params *params, size_t index);
 void params_adopt(struct params *params, size_t index, struct storage *storage, void *data);
 
+/* LLM_E_UNSUPPORTED when a parameter is kept in a block type: `what` cannot be done then. */
+llm_status params_check_plain(const struct params *params, const char *what);
+
 /* The tensor as files store it: itself, or for PARAM_TRANSPOSED its transpose as a view. Fills
  * `view`, which borrows everything. */
 void params_file_view(llm_tensor *view, const struct param *param);

@@ -11,7 +11,8 @@
 #include "tensor/dtype.h"
 #include "tensor/storage.h"
 
-struct node; /* graph/tape.h */
+struct node;          /* graph/tape.h */
+struct qgemm_weights; /* kernels/qgemm.h */
 
 struct llm_tensor {
     _Atomic int references; /* heap tensors; unused on a tape */
@@ -21,6 +22,8 @@ struct llm_tensor {
     int64_t stride[LLM_MAX_DIMENSIONS]; /* in elements */
     struct storage *storage;            /* NULL: values released */
     void *data;                         /* first element, NULL: values released */
+    /* Not NULL: values kept in a block type, `data` is NULL (tensor/packed.h). In the storage. */
+    const struct qgemm_weights *packed;
     llm_context *context;
     llm_tensor *base;  /* views: the tensor whose gradient receives ours */
     int64_t offset;    /* views: of the first element in base, in elements */

@@ -15,7 +15,7 @@ llm_status trainable_begin(llm_trainer *trainer)
     llm_status status;
 
     if (!adapter)
-        return LLM_OK;
+        return params_check_plain(params, "training without an adapter");
     status = adapter_check(adapter, trainer->model);
     if (status)
         return status;

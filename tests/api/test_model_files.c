@@ -210,7 +210,7 @@ static void test_misuse(void **state)
     assert_int_equal(llm_model_load_memory(&model, context, NULL, 4, NULL), LLM_E_INVALID);
     assert_int_equal(llm_model_load_callback(&model, context, NULL, NULL, 4, NULL), LLM_E_INVALID);
     assert_int_equal(llm_model_load_options_init(&load, sizeof load), LLM_OK);
-    load.reserved = 1;
+    load.weights = 2;
     assert_int_equal(llm_model_load(&model, context, paths.gguf, &load), LLM_E_INVALID);
     assert_int_equal(llm_model_convert_options_init(&options, sizeof options), LLM_OK);
     assert_int_equal(options.dtype, -1);
