@@ -22,6 +22,7 @@ static const struct command {
     {"convert", command_convert, "a model between directories and GGUF files"},
     {"embed", command_embed, "texts as vectors, their similarity, reranking"},
     {"classify", command_classify, "labels of texts, entities in texts"},
+    {"bench", command_bench, "how fast a model reads and writes on this machine"},
     {"info", command_info, "what a model or tokenizer is, without loading it"},
 };
 

@@ -34,7 +34,7 @@ struct chat {
     llm_generate_options options;
     int32_t end_ids[MOST_END_TOKENS];
     char *messages; /* JSON array */
-    const char *system;
+    const char *system, *weights;
     int terminal, reasoning, plain;
 };
 
@@ -454,7 +454,7 @@ static void find_end_tokens(struct chat *c)
 
 static int start(struct chat *c, const char *model, const char *tokenizer, const char *path)
 {
-    llm_status status = llm_model_load(&c->model, c->context, model, NULL);
+    llm_status status = tool_load(&c->model, c->context, model, c->weights);
 
     if (!status)
         status = llm_tokenizer_load(&c->tokenizer, c->context, tokenizer ? tokenizer : model);
@@ -476,7 +476,7 @@ static int start(struct chat *c, const char *model, const char *tokenizer, const
 
 int command_chat(int argc, char **argv)
 {
-    struct chat c = {.context = NULL};
+    struct chat c = {.weights = "keep"};
     llm_generate_options *o = &c.options;
     const char *model = NULL, *tokenizer = NULL, *path = NULL;
     int64_t threads = 0, seed = 42, top_k = 0;
@@ -488,6 +488,7 @@ int command_chat(int argc, char **argv)
     const struct arg table[] = {
         {"--model", ARG_TEXT, &model, "DIR", "model directory", 0, 0},
         {"-m", ARG_TEXT, &model, "DIR", "the same", 0, 0},
+        {"--weights", ARG_TEXT, &c.weights, "HOW", TOOL_WEIGHTS_HELP, 0, 0},
         {"--tokenizer", ARG_TEXT, &tokenizer, "PATH", "tokenizer.json, if not in DIR", 0, 0},
         {"--template", ARG_TEXT, &path, "PATH", "chat template, if not the model's own", 0, 0},
         {"--system", ARG_TEXT, &c.system, "TEXT", "system prompt", 0, 0},
@@ -520,6 +521,8 @@ int command_chat(int argc, char **argv)
         fprintf(stderr, "llm chat: --model is missing\n");
         return 2;
     }
+    if (!tool_check_weights("chat", c.weights))
+        return 2;
     o->top_k = (int32_t)top_k;
     o->seed = (uint64_t)seed;
     if (tool_context(&c.context, threads, seed) != LLM_OK)

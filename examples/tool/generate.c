@@ -33,7 +33,7 @@ static const char *reason_name(int32_t reason)
 }
 
 struct settings {
-    const char *model, *adapter, *tokenizer, *prompt, *prompt_file;
+    const char *model, *weights, *adapter, *tokenizer, *prompt, *prompt_file;
     int64_t threads, seed, top_k, repetition_window;
     struct arg_list stops;
     int32_t quiet, special;
@@ -92,7 +92,7 @@ static llm_status read_grammar(struct run *run, const struct settings *settings)
 static llm_status open_run(struct run *run, llm_context *context, const struct settings *settings)
 {
     const char *tokenizer = settings->tokenizer ? settings->tokenizer : settings->model;
-    llm_status status = llm_model_load(&run->model, context, settings->model, NULL);
+    llm_status status = tool_load(&run->model, context, settings->model, settings->weights);
 
     if (!status && settings->adapter)
         status = tool_adapt(&run->model, settings->adapter);
@@ -101,7 +101,7 @@ static llm_status open_run(struct run *run, llm_context *context, const struct s
     if (!status)
         status = llm_session_new(&run->session, run->model, run->tokenizer, NULL);
     if (!status && settings->draft)
-        status = llm_model_load(&run->draft_model, context, settings->draft, NULL);
+        status = tool_load(&run->draft_model, context, settings->draft, settings->weights);
     if (!status && settings->draft)
         status = llm_session_new(&run->draft, run->draft_model, NULL, NULL);
     if (!status)
@@ -205,7 +205,7 @@ static int check(struct settings *s)
         problem = "--sampler-order is \"llama.cpp\" or absent";
     if (problem)
         fprintf(stderr, "llm generate: %s\n", problem);
-    return problem != NULL;
+    return problem || !tool_check_weights("generate", s->weights);
 }
 
 static void take_over(struct settings *s)
@@ -227,13 +227,18 @@ static void take_over(struct settings *s)
 
 int command_generate(int argc, char **argv)
 {
-    struct settings s = {
-        .prompt = "", .seed = 42, .draft_tokens = 4, .beams = 1, .length_penalty = 1.0};
+    struct settings s = {.weights = "keep",
+                         .prompt = "",
+                         .seed = 42,
+                         .draft_tokens = 4,
+                         .beams = 1,
+                         .length_penalty = 1.0};
     llm_generate_options *o = &s.options;
     static const struct arg_usage usage = {
         "generate", "", "Continues a prompt with a model from a directory. Ctrl-C stops.", 0, 0};
     const struct arg table[] = {
         {"--model", ARG_TEXT, &s.model, "DIR", "model directory", 0, 0},
+        {"--weights", ARG_TEXT, &s.weights, "HOW", TOOL_WEIGHTS_HELP, 0, 0},
         {"--adapter", ARG_TEXT, &s.adapter, "DIR", "with this adapter (PEFT directory)", 0, 0},
         {"--tokenizer", ARG_TEXT, &s.tokenizer, "PATH", "tokenizer.json, if not in DIR", 0, 0},
         {"--prompt", ARG_TEXT, &s.prompt, "TEXT", "text to continue", 0, 0},

@@ -33,6 +33,25 @@ llm_status tool_context(llm_context **out, int64_t threads, int64_t seed)
     return llm_context_new(out, &options);
 }
 
+llm_status tool_load(llm_model **model, llm_context *context, const char *path, const char *weights)
+{
+    llm_model_load_options options;
+    llm_status status = llm_model_load_options_init(&options, sizeof options);
+
+    if (status)
+        return status;
+    options.weights = strcmp(weights, "keep") == 0 ? LLM_WEIGHTS_KEEP : LLM_WEIGHTS_FLOAT;
+    return llm_model_load(model, context, path, &options);
+}
+
+int tool_check_weights(const char *command, const char *weights)
+{
+    if (strcmp(weights, "keep") == 0 || strcmp(weights, "float") == 0)
+        return 1;
+    fprintf(stderr, "llm %s: --weights is \"keep\" or \"float\"\n", command);
+    return 0;
+}
+
 char *tool_read_file(const char *path, size_t *size_out)
 {
     FILE *file = strcmp(path, "-") == 0 ? stdin : fopen(path, "rb");

@@ -22,12 +22,21 @@ int command_finetune(int argc, char **argv);
 int command_merge(int argc, char **argv);
 int command_info(int argc, char **argv);
 int command_convert(int argc, char **argv);
+int command_bench(int argc, char **argv);
 
 /* Prints "llm COMMAND: what failed" for the last error of the library; returns 1. */
 int tool_fail(const char *command);
 
 /* A context with the given number of threads (0: all cores) and seed, warnings going to stderr. */
 llm_status tool_context(llm_context **out, int64_t threads, int64_t seed);
+
+/* Loads a model for use without training it: `weights` "keep" leaves the block types of GGUF files
+ * as they are in memory, "float" makes them f32. */
+llm_status tool_load(llm_model **model, llm_context *context, const char *path,
+                     const char *weights);
+/* 1 when `weights` is one of these, 0 after a message. */
+int tool_check_weights(const char *command, const char *weights);
+#define TOOL_WEIGHTS_HELP "of GGUF files: keep (in blocks) or float"
 
 /* Folds an adapter into *model, in place of the model. */
 llm_status tool_adapt(llm_model **model, const char *adapter);

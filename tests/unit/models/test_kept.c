@@ -19,10 +19,10 @@
 
 static char directory[64];
 
-enum { VOCABULARY = 320, TOKENS = 24 };
+enum { VOCABULARY = 320, TOKENS = 24, TYPES = 5 };
 
 static const char llama[] =
-    "{\"model_type\":\"llama\",\"hidden_size\":256,\"intermediate_size\":512,"
+    "{\"model_type\":\"llama\",\"hidden_size\":256,\"intermediate_size\":256,"
     "\"num_hidden_layers\":2,\"num_attention_heads\":4,\"num_key_value_heads\":2,"
     "\"max_position_embeddings\":64,\"vocab_size\":320}";
 
@@ -32,14 +32,14 @@ static const struct {
 } families[] = {
     {"llama", llama},
     {"llama-tied",
-     "{\"model_type\":\"llama\",\"hidden_size\":256,\"intermediate_size\":512,"
+     "{\"model_type\":\"llama\",\"hidden_size\":256,\"intermediate_size\":256,"
      "\"num_hidden_layers\":1,\"num_attention_heads\":4,\"max_position_embeddings\":64,"
      "\"vocab_size\":320,\"tie_word_embeddings\":true}"},
-    {"mixtral", "{\"model_type\":\"mixtral\",\"hidden_size\":256,\"intermediate_size\":512,"
+    {"mixtral", "{\"model_type\":\"mixtral\",\"hidden_size\":256,\"intermediate_size\":256,"
                 "\"num_hidden_layers\":1,\"num_attention_heads\":4,\"num_key_value_heads\":2,"
                 "\"num_local_experts\":4,\"num_experts_per_tok\":2,\"max_position_embeddings\":64,"
                 "\"vocab_size\":320}"},
-    {"gpt_neox", "{\"model_type\":\"gpt_neox\",\"hidden_size\":256,\"intermediate_size\":512,"
+    {"gpt_neox", "{\"model_type\":\"gpt_neox\",\"hidden_size\":256,\"intermediate_size\":256,"
                  "\"num_hidden_layers\":1,\"num_attention_heads\":4,\"max_position_embeddings\":64,"
                  "\"vocab_size\":320}"},
     {"gpt2",
@@ -47,7 +47,7 @@ static const struct {
      "\"vocab_size\":320}"},
 };
 
-static const int32_t types[] = {LLM_Q4_0, LLM_Q8_0, LLM_Q4_K, LLM_Q6_K};
+static const int32_t types[TYPES] = {LLM_Q4_K, LLM_Q8_0, LLM_Q5_1, LLM_Q6_K, LLM_Q4_0};
 
 static const char *in_directory(const char *name)
 {
@@ -124,6 +124,7 @@ static int stop(void **state)
     llm_context *context = make_context(1);
 
     (void)state;
+    check(directory_remove(&context->memory, in_directory("model")));
     check(directory_remove(&context->memory, directory));
     llm_context_free(context);
     return 0;
@@ -200,13 +201,13 @@ static void values_are_the_files(void **state)
 
     (void)state;
     for (size_t f = 0; f < sizeof families / sizeof families[0]; f++) {
-        for (size_t t = 0; t < sizeof types / sizeof types[0]; t++) {
+        make(context, families[f].config);
+        for (size_t t = f; t < (f ? f + 1 : TYPES); t++) {
             const char *path = in_directory("other.gguf");
             llm_model *kept, *plain;
             llm_model_info info, facts;
             char what[64];
 
-            make(context, families[f].config);
             convert(context, path, types[t]);
             kept = load(context, path, LLM_WEIGHTS_KEEP);
             plain = load(context, path, LLM_WEIGHTS_FLOAT);
@@ -334,7 +335,7 @@ static void input_gradients_agree(void **state)
             check(cx_backward_from(&cx, y, dy));
             gradients[kind] = tensor_retain(x->grad);
         }
-        assert_true(distance(tensor_f32(gradients[1]), tensor_f32(gradients[0]), 9 * 256) < 1e-6);
+        assert_true(distance(tensor_f32(gradients[1]), tensor_f32(gradients[0]), 9 * 256) < 5e-6);
         if (n <= 512)
             assert_memory_equal(gradients[0]->data, gradients[1]->data, 9 * 256 * sizeof(float));
         tensor_release(gradients[0]);
@@ -385,7 +386,7 @@ static void train(float losses[STEPS], llm_model *model, bool dora)
     adapter_options.seed = 7;
     check(llm_adapter_new(&adapter, model, &adapter_options));
     check(llm_optimizer_options_init(&options, sizeof options));
-    options.learning_rate = 1e-2;
+    options.learning_rate = 3e-3;
     check(llm_optimizer_new(&optimizer, model->context, &options));
     for (size_t i = 0; i < llm_adapter_tensor_count(adapter); i++)
         check(llm_optimizer_add(optimizer, llm_adapter_tensor(adapter, i),
@@ -438,9 +439,9 @@ static void adapters_train(void **state)
 
         train(a, kept, i >= 2);
         train(b, plain, i >= 2);
-        assert_true(b[STEPS - 1] < b[0] - 0.2f);
+        assert_true(b[STEPS - 1] < b[0] - 0.5f);
         for (int step = 0; step < STEPS; step++) {
-            if (!(fabsf(a[step] - b[step]) < 0.01f * b[step]))
+            if (!(fabsf(a[step] - b[step]) < 0.005f * b[step]))
                 fail_msg("%s: step %d: loss %g, %g with floats", files[i % 2], step,
                          (double)a[step], (double)b[step]);
         }
@@ -458,6 +459,10 @@ static void refuses(void **state)
     llm_context *context = make_context(1);
     llm_model *model = load(context, in_directory("q4_k.gguf"), LLM_WEIGHTS_KEEP);
     llm_tensor *tensor = llm_model_find_tensor(model, "model.embed_tokens.weight");
+    llm_dataset_options options;
+    llm_dataset *dataset;
+    llm_trainer *trainer;
+    int32_t ids[512];
     float value[1];
 
     (void)state;
@@ -469,6 +474,13 @@ static void refuses(void **state)
     assert_int_equal(LLM_E_UNSUPPORTED, llm_tensor_write_f32(tensor, value, 1));
     assert_int_equal(LLM_E_UNSUPPORTED, llm_model_save(model, in_directory("saved"), NULL));
     assert_non_null(strstr(llm_last_error(), "LLM_WEIGHTS_FLOAT"));
+    for (int32_t i = 0; i < 512; i++)
+        ids[i] = i % VOCABULARY;
+    check(llm_dataset_options_init(&options, sizeof options));
+    check(llm_dataset_from_ids(&dataset, context, ids, 512, VOCABULARY, -1, &options));
+    assert_int_equal(LLM_E_UNSUPPORTED, llm_trainer_new(&trainer, model, dataset, NULL));
+    assert_non_null(strstr(llm_last_error(), "without an adapter"));
+    llm_dataset_free(dataset);
     assert_int_equal(LLM_E_UNSUPPORTED, model_load_weights(model, in_directory("model"), NULL));
     llm_model_free(model);
     assert_int_equal(LLM_E_INVALID, load_as(&model, context, in_directory("q4_k.gguf"), 2));
