@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 
 struct settings {
-    const char *model, *out, *template, *learn;
+    const char *model, *weights, *out, *template, *learn;
     int64_t threads, seed, rank, batch, block, accumulation, warmup;
     int32_t full, dora, rank_stabilized, resume, quiet, checkpointing, ia3;
     double alpha, dropout, validation_fraction;
@@ -166,7 +166,7 @@ static int run_all(struct settings *s, const char **files, size_t count)
     if (!status)
         status = get_dataset(&run, s, files, count);
     if (!status)
-        status = llm_model_load(&run.model, run.context, s->model, NULL);
+        status = tool_load(&run.model, run.context, s->model, s->weights);
     if (!status)
         status = get_adapter(&run, s);
     if (!status && !s->quiet)
@@ -206,6 +206,8 @@ static int finish_options(struct settings *s)
         fprintf(stderr, "llm finetune: --learn %s is neither answers nor all\n", s->learn);
         return -1;
     }
+    if (!tool_check_weights("finetune", s->weights))
+        return -1;
     if (o->learning_rate == 0.0)
         o->learning_rate = s->full ? 2e-5 : s->ia3 ? 5e-3 : 2e-4;
     o->min_learning_rate = o->learning_rate / 10.0;
@@ -222,7 +224,8 @@ static int finish_options(struct settings *s)
 
 int command_finetune(int argc, char **argv)
 {
-    struct settings s = {.learn = "answers",
+    struct settings s = {.weights = "float",
+                         .learn = "answers",
                          .seed = 42,
                          .rank = 8,
                          .alpha = 16.0,
@@ -239,6 +242,7 @@ int command_finetune(int argc, char **argv)
         1, 10000};
     const struct arg table[] = {
         {"--model", ARG_TEXT, &s.model, "DIR", "the model to start from", 0, 0},
+        {"--weights", ARG_TEXT, &s.weights, "HOW", TOOL_WEIGHTS_HELP, 0, 0},
         {"--out", ARG_TEXT, &s.out, "DIR", "where adapter, metrics and checkpoints go", 0, 0},
         {"--resume", ARG_FLAG, &s.resume, NULL, "go on from the newest checkpoint in --out", 0, 0},
         {"", ARG_FLAG, NULL, NULL, "The adapter", 0, 0},

@@ -42,6 +42,13 @@ static const struct {
     {"gpt_neox", "{\"model_type\":\"gpt_neox\",\"hidden_size\":256,\"intermediate_size\":256,"
                  "\"num_hidden_layers\":1,\"num_attention_heads\":4,\"max_position_embeddings\":64,"
                  "\"vocab_size\":320}"},
+    {"phi3", "{\"model_type\":\"phi3\",\"hidden_size\":256,\"intermediate_size\":256,"
+             "\"num_hidden_layers\":1,\"num_attention_heads\":4,\"num_key_value_heads\":2,"
+             "\"max_position_embeddings\":64,\"original_max_position_embeddings\":64,"
+             "\"vocab_size\":320,\"pad_token_id\":0}"},
+    {"gemma", "{\"model_type\":\"gemma\",\"hidden_size\":256,\"intermediate_size\":256,"
+              "\"num_hidden_layers\":1,\"num_attention_heads\":4,\"num_key_value_heads\":1,"
+              "\"head_dim\":64,\"max_position_embeddings\":64,\"vocab_size\":320}"},
     {"gpt2",
      "{\"model_type\":\"gpt2\",\"n_embd\":256,\"n_layer\":1,\"n_head\":4,\"n_positions\":64,"
      "\"vocab_size\":320}"},
@@ -202,16 +209,17 @@ static void values_are_the_files(void **state)
     (void)state;
     for (size_t f = 0; f < sizeof families / sizeof families[0]; f++) {
         make(context, families[f].config);
-        for (size_t t = f; t < (f ? f + 1 : TYPES); t++) {
+        for (size_t i = f; i < (f ? f + 1 : TYPES); i++) {
+            int32_t type = types[i % TYPES];
             const char *path = in_directory("other.gguf");
             llm_model *kept, *plain;
             llm_model_info info, facts;
             char what[64];
 
-            convert(context, path, types[t]);
+            convert(context, path, type);
             kept = load(context, path, LLM_WEIGHTS_KEEP);
             plain = load(context, path, LLM_WEIGHTS_FLOAT);
-            (void)snprintf(what, sizeof what, "%s %s", families[f].name, llm_dtype_name(types[t]));
+            (void)snprintf(what, sizeof what, "%s %s", families[f].name, llm_dtype_name(type));
             assert_true(same_values(kept, plain, what) >= 5);
             near_logits(kept, plain, 0.02, what);
             check(llm_model_info_of(&info, sizeof info, context, path));
@@ -219,7 +227,7 @@ static void values_are_the_files(void **state)
             assert_int_equal(info.kept_bytes, facts.weight_bytes);
             assert_int_equal(info.weight_bytes, (uint64_t)info.parameters * sizeof(float));
             assert_true(facts.weight_bytes < info.weight_bytes / 2);
-            assert_non_null(strstr(facts.weight_types, llm_dtype_name(types[t])));
+            assert_non_null(strstr(facts.weight_types, llm_dtype_name(type)));
             llm_model_free(kept);
             llm_model_free(plain);
             assert_int_equal(0, unlink(path));
@@ -451,6 +459,50 @@ static void adapters_train(void **state)
     llm_context_free(context);
 }
 
+/* The trainer, computing blocks again in the backward pass. */
+static float trained_loss(llm_context *context, const char *path, int32_t weights)
+{
+    llm_model *model = load(context, path, weights);
+    llm_dataset_options data;
+    llm_trainer_options options;
+    llm_train_progress progress;
+    llm_dataset *dataset;
+    llm_trainer *trainer;
+    int32_t ids[512];
+
+    for (int32_t i = 0; i < 512; i++)
+        ids[i] = i % 97;
+    check(llm_dataset_options_init(&data, sizeof data));
+    check(llm_dataset_from_ids(&dataset, context, ids, 512, VOCABULARY, -1, &data));
+    check(llm_trainer_options_init(&options, sizeof options));
+    options.steps = 6;
+    options.batch = 2;
+    options.block = 32;
+    options.eval_interval = 0;
+    options.gradient_checkpointing = 1;
+    check(llm_adapter_new(&options.adapter, model, NULL));
+    check(llm_trainer_new(&trainer, model, dataset, &options));
+    for (int64_t i = 0; i < options.steps; i++)
+        check(llm_trainer_step(trainer, &progress, sizeof progress));
+    llm_trainer_free(trainer);
+    llm_adapter_free(options.adapter);
+    llm_dataset_free(dataset);
+    llm_model_free(model);
+    return (float)progress.loss;
+}
+
+static void trainers_train_adapters(void **state)
+{
+    llm_context *context = make_context(2);
+    float kept = trained_loss(context, in_directory("q4_k.gguf"), LLM_WEIGHTS_KEEP);
+    float plain = trained_loss(context, in_directory("q4_k.gguf"), LLM_WEIGHTS_FLOAT);
+
+    (void)state;
+    assert_true(plain > 1.0f && plain < 6.0f);
+    assert_true(kept != plain && fabsf(kept - plain) < 0.005f * plain);
+    llm_context_free(context);
+}
+
 /* ---- misuse, memory ----------------------------------------------------------------------------
  */
 
@@ -569,6 +621,7 @@ int main(void)
         cmocka_unit_test(rows_do_not_depend),
         cmocka_unit_test(input_gradients_agree),
         cmocka_unit_test(adapters_train),
+        cmocka_unit_test(trainers_train_adapters),
         cmocka_unit_test(refuses),
         cmocka_unit_test(fits_where_floats_do_not),
         cmocka_unit_test(can_be_cancelled),
