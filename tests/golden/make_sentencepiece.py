@@ -50,7 +50,7 @@ def train_model(name, **options):
     rules.write_text(RULES)
     out = io.BytesIO()
     if options.pop("rules", False):
-        options["normalization_rule_tsv"] = str(rules)
+        options["normalization_rule_tsv"] = os.path.relpath(rules)
     else:
         options["normalization_rule_name"] = "identity"
     sentencepiece.SentencePieceTrainer.train(
