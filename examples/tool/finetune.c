@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 struct settings {
     const char *model, *weights, *out, *template, *learn;
@@ -158,7 +157,7 @@ static int run_all(struct settings *s, const char **files, size_t count)
     llm_status status = tool_context(&run.context, s->threads, s->seed);
 
     tool_catch_interrupt(stop);
-    (void)mkdir(s->out, 0777); /* whoever writes there says why if this did not work */
+    tool_make_directory(s->out);
     if (!status)
         status = llm_tokenizer_load(&run.tokenizer, run.context, s->model);
     if (!status)
@@ -340,6 +339,7 @@ int command_merge(int argc, char **argv)
         status = llm_adapter_load(&adapter, model, adapter_path);
     if (!status)
         status = llm_adapter_merge(&merged, model, adapter, weight);
+    tool_make_directory(out);
     if (!status)
         status = llm_model_save(merged, out, NULL);
     if (!status && llm_tokenizer_load(&tokenizer, context, path) == LLM_OK)

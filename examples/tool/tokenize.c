@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 struct tokenize {
     const char *tokenizer, *text;
@@ -255,7 +254,7 @@ int command_train_tokenizer(int argc, char **argv)
         status = llm_tokenizer_train_files(&tokenizer, context, files, count, &options);
     progress_end(&progress);
     if (!status) {
-        (void)mkdir(out, 0777); /* saving tells why if this did not work */
+        tool_make_directory(out);
         snprintf(path, sizeof path, "%s/tokenizer.json", out);
         status = llm_tokenizer_save(tokenizer, path);
     }

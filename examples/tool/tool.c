@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -174,4 +175,18 @@ llm_status tool_adapt(llm_model **model, const char *path)
     llm_model_free(*model);
     *model = merged;
     return LLM_OK;
+}
+
+void tool_make_directory(const char *path)
+{
+    char part[4096];
+    size_t size = strlen(path);
+
+    for (size_t i = 1; i <= size && i < sizeof part; i++) {
+        if (path[i] != '/' && path[i] != '\0')
+            continue;
+        memcpy(part, path, i);
+        part[i] = '\0';
+        (void)mkdir(part, 0777);
+    }
 }

@@ -41,6 +41,10 @@ int tool_check_weights(const char *command, const char *weights);
 /* Folds an adapter into *model, in place of the model. */
 llm_status tool_adapt(llm_model **model, const char *adapter);
 
+/* Makes a directory and those above it, as far as they are missing. Whoever writes there says why
+ * if this did not work. */
+void tool_make_directory(const char *path);
+
 /* Whole file, or standard input for "-". NULL after a message on stderr; free() it. */
 char *tool_read_file(const char *path, size_t *size_out);
 

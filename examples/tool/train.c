@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 /* A size that is known to work well, as a starting point. */
 static const struct preset {
@@ -243,7 +242,7 @@ static int run_all(struct settings *s, const char **files, size_t count)
     s->options.progress = s->quiet ? NULL : show_training;
     s->options.progress_user = &run;
     tool_catch_interrupt(stop);
-    (void)mkdir(s->out, 0777); /* whoever writes there says why if this did not work */
+    tool_make_directory(s->out);
     if (!status)
         status = get_tokenizer(&run, s, files, count);
     if (!status)

@@ -26,6 +26,8 @@ done
 "$llm" --version | grep -q '^libllm [0-9]' || fail "--version"
 
 "$llm" train-tokenizer text.txt --vocab-size 512 --out tokenizer
+"$llm" train-tokenizer text.txt --vocab-size 300 --out new/folders/tokenizer >/dev/null 2>&1
+[ -s new/folders/tokenizer/tokenizer.json ] || fail "missing folders are not made"
 "$llm" tokenize --tokenizer tokenizer --text 'a "quoted" line' | grep -q '"a"' || fail "tokenize"
 ids=$("$llm" tokenize --tokenizer tokenizer --ids text.txt)
 echo "$ids" | "$llm" tokenize --tokenizer tokenizer --decode > back.txt
