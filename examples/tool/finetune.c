@@ -28,7 +28,6 @@ struct run {
     llm_adapter *adapter;
     llm_trainer *trainer;
     struct progress progress;
-    double last_validation;
 };
 
 static llm_trainer *running;
@@ -36,31 +35,6 @@ static llm_trainer *running;
 static void stop(void)
 {
     llm_trainer_cancel(running);
-}
-
-static int32_t show_training(void *user, const llm_train_progress *p)
-{
-    struct run *run = user;
-    char detail[160], validation[32] = "", left[32] = "";
-
-    if (isfinite(p->validation_loss))
-        run->last_validation = p->validation_loss;
-    if (isfinite(run->last_validation))
-        snprintf(validation, sizeof validation, ", validation %.3f", run->last_validation);
-    if (isfinite(p->seconds_left) && p->seconds_left < 1e7)
-        snprintf(left, sizeof left, "  %ld:%02ld left", lround(p->seconds_left) / 60,
-                 lround(p->seconds_left) % 60);
-    snprintf(detail, sizeof detail, "step %lld/%lld  loss %.3f%s  %.0f tokens/s%s",
-             (long long)p->step, (long long)p->steps, p->loss, validation, p->tokens_per_second,
-             left);
-    progress_show(&run->progress, (double)p->step / (double)p->steps, detail);
-    return 0;
-}
-
-static int32_t show_reading(void *user, double fraction)
-{
-    progress_show(user, fraction, "");
-    return tool_interrupted;
 }
 
 /* The model's own template, or a file; conversations need one, prompts with answers do not. */
@@ -83,7 +57,7 @@ static llm_status get_dataset(struct run *run, const struct settings *s, const c
     llm_status status = llm_dataset_options_init(&options, sizeof options);
 
     options.validation_fraction = s->validation_fraction;
-    options.progress = s->quiet ? NULL : show_reading;
+    options.progress = s->quiet ? NULL : progress_show_reading;
     options.progress_user = &run->progress;
     progress_start(&run->progress, "reading ");
     if (!status)
@@ -117,8 +91,8 @@ static llm_status train(struct run *run, struct settings *s)
     llm_status status, ended;
 
     s->options.adapter = run->adapter;
-    s->options.progress = s->quiet ? NULL : show_training;
-    s->options.progress_user = run;
+    s->options.progress = s->quiet ? NULL : progress_show_training;
+    s->options.progress_user = &run->progress;
     if (llm_dataset_examples(run->dataset, LLM_PART_VALIDATION) == 0)
         s->options.eval_interval = 0;
     progress_start(&run->progress, "training");
@@ -153,7 +127,7 @@ static llm_status train(struct run *run, struct settings *s)
 
 static int run_all(struct settings *s, const char **files, size_t count)
 {
-    struct run run = {.last_validation = (double)NAN};
+    struct run run = {0};
     llm_status status = tool_context(&run.context, s->threads, s->seed);
 
     tool_catch_interrupt(stop);

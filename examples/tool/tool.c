@@ -2,6 +2,7 @@
 #include "tool.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -105,6 +106,7 @@ void progress_start(struct progress *progress, const char *label)
     progress->label = label;
     progress->last_fraction = -1.0;
     progress->last_drawn = 0.0;
+    progress->validation = (double)NAN;
 }
 
 void progress_show(struct progress *progress, double fraction, const char *detail)
@@ -189,4 +191,39 @@ void tool_make_directory(const char *path)
         part[i] = '\0';
         (void)mkdir(part, 0777);
     }
+}
+
+static void print_duration(char *text, size_t size, double seconds)
+{
+    long left = isfinite(seconds) && seconds < 1e7 ? lround(seconds) : -1;
+
+    if (left < 0)
+        snprintf(text, size, "-");
+    else if (left >= 3600)
+        snprintf(text, size, "%ld:%02ld:%02ld", left / 3600, left / 60 % 60, left % 60);
+    else
+        snprintf(text, size, "%ld:%02ld", left / 60, left % 60);
+}
+
+int32_t progress_show_training(void *user, const llm_train_progress *p)
+{
+    struct progress *progress = user;
+    char left[32], detail[160], validation[32] = "";
+
+    if (isfinite(p->validation_loss))
+        progress->validation = p->validation_loss;
+    if (isfinite(progress->validation))
+        snprintf(validation, sizeof validation, ", validation %.3f", progress->validation);
+    print_duration(left, sizeof left, p->seconds_left);
+    snprintf(detail, sizeof detail, "step %lld/%lld  loss %.3f%s  %.0f tokens/s  %s left",
+             (long long)p->step, (long long)p->steps, p->loss, validation, p->tokens_per_second,
+             left);
+    progress_show(progress, (double)p->step / (double)p->steps, detail);
+    return 0;
+}
+
+int32_t progress_show_reading(void *progress, double fraction)
+{
+    progress_show(progress, fraction, "");
+    return tool_interrupted;
 }

@@ -53,11 +53,16 @@ struct progress {
     const char *label;
     double last_fraction; /* -1: nothing drawn yet */
     double last_drawn;    /* seconds */
+    double validation;    /* loss that was last told; NaN: none yet */
 };
 void progress_start(struct progress *progress, const char *label);
 void progress_show(struct progress *progress, double fraction, const char *detail);
 void progress_end(struct progress *progress);
 int progress_is_terminal(void);
+
+/* Callbacks of the library; `progress` is a struct progress. */
+int32_t progress_show_reading(void *progress, double fraction);
+int32_t progress_show_training(void *progress, const llm_train_progress *state);
 
 /* Seconds of a monotonic clock. */
 double tool_seconds(void);

@@ -39,7 +39,6 @@ struct run {
     llm_model *model;
     llm_trainer *trainer;
     struct progress progress;
-    double last_validation;
 };
 
 static llm_trainer *running;
@@ -47,41 +46,6 @@ static llm_trainer *running;
 static void stop(void)
 {
     llm_trainer_cancel(running);
-}
-
-static void print_duration(char *text, size_t size, double seconds)
-{
-    long left = isfinite(seconds) && seconds < 1e7 ? lround(seconds) : -1;
-
-    if (left < 0)
-        snprintf(text, size, "-");
-    else if (left >= 3600)
-        snprintf(text, size, "%ld:%02ld:%02ld", left / 3600, left / 60 % 60, left % 60);
-    else
-        snprintf(text, size, "%ld:%02ld", left / 60, left % 60);
-}
-
-static int32_t show_training(void *user, const llm_train_progress *p)
-{
-    struct run *run = user;
-    char left[32], detail[160], validation[32] = "";
-
-    if (isfinite(p->validation_loss))
-        run->last_validation = p->validation_loss;
-    if (isfinite(run->last_validation))
-        snprintf(validation, sizeof validation, ", validation %.3f", run->last_validation);
-    print_duration(left, sizeof left, p->seconds_left);
-    snprintf(detail, sizeof detail, "step %lld/%lld  loss %.3f%s  %.0f tokens/s  %s left",
-             (long long)p->step, (long long)p->steps, p->loss, validation, p->tokens_per_second,
-             left);
-    progress_show(&run->progress, (double)p->step / (double)p->steps, detail);
-    return 0;
-}
-
-static int32_t show_reading(void *user, double fraction)
-{
-    progress_show(user, fraction, "");
-    return tool_interrupted;
 }
 
 /* A tokenizer from a path, or made for these files: "characters" or "bytes". */
@@ -110,7 +74,7 @@ static llm_status get_dataset(struct run *run, const struct settings *s, const c
     options.validation_files = s->validation ? &s->validation : NULL;
     options.validation_count = s->validation ? 1 : 0;
     options.parse_special = 1;
-    options.progress = s->quiet ? NULL : show_reading;
+    options.progress = s->quiet ? NULL : progress_show_reading;
     options.progress_user = &run->progress;
     progress_start(&run->progress, "reading ");
     if (!status)
@@ -236,11 +200,11 @@ static llm_status train(struct run *run, struct settings *s)
 
 static int run_all(struct settings *s, const char **files, size_t count)
 {
-    struct run run = {.last_validation = (double)NAN};
+    struct run run = {0};
     llm_status status = tool_context(&run.context, s->threads, s->seed);
 
-    s->options.progress = s->quiet ? NULL : show_training;
-    s->options.progress_user = &run;
+    s->options.progress = s->quiet ? NULL : progress_show_training;
+    s->options.progress_user = &run.progress;
     tool_catch_interrupt(stop);
     tool_make_directory(s->out);
     if (!status)
